@@ -39,11 +39,13 @@ struct Float;
 template <>
 struct Float<float> {
   using Int = std::int32_t;
+  using Unsigned = std::uint32_t;
   static constexpr int mantissa = 23, bias = 127;
 };
 template <>
 struct Float<double> {
   using Int = std::int64_t;
+  using Unsigned = std::uint64_t;
   static constexpr int mantissa = 52, bias = 1023;
 };
 
@@ -263,6 +265,7 @@ struct Vec {
   using V = typename N::V;
   using Int = typename Float<T>::Int;
   typedef Int Bits __attribute__((vector_size(vector_bytes)));  // the lanes as integers of the same width
+  typedef typename Float<T>::Unsigned Unsigned __attribute__((vector_size(vector_bytes)));
   static constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
 
   V v;
@@ -291,7 +294,8 @@ struct Vec {
   friend WENGERT_INLINE Mask<T> operator==(Vec a, Vec b) { return {N::eq(a.v, b.v)}; }
   friend WENGERT_INLINE Mask<T> operator!=(Vec a, Vec b) { return {N::ne(a.v, b.v)}; }
 
-  friend WENGERT_INLINE Vec fma(Vec a, Vec b, Vec c) { return raw(N::fma(a.v, b.v, c.v)); }  // a b + c
+  // a b + c, rounded once (baseline: twice).
+  friend WENGERT_INLINE Vec fma(Vec a, Vec b, Vec c) { return raw(N::fma(a.v, b.v, c.v)); }
   friend WENGERT_INLINE Vec sqrt(Vec a) { return raw(N::sqrt(a.v)); }
   friend WENGERT_INLINE Vec min(Vec a, Vec b) { return raw(N::min(a.v, b.v)); }  // a < b ? a : b
   friend WENGERT_INLINE Vec max(Vec a, Vec b) { return raw(N::max(a.v, b.v)); }  // a > b ? a : b
@@ -308,6 +312,91 @@ struct Vec {
     return from_bits((bits(a) & ~bits(Vec(-0.0))) | (bits(s) & bits(Vec(-0.0))));
   }
 };
+
+// A float register is two registers of double: its lower and its upper half.
+struct Pair {
+  Vec<double> lower, upper;
+};
+WENGERT_INLINE Pair widen(Vec<float> a) {
+#if defined(__AVX512F__)
+  constexpr __mmask8 every = 255;
+  return {Vec<double>::raw(_mm512_maskz_cvtps_pd(every, _mm512_castps512_ps256(a.v))),
+          Vec<double>::raw(_mm512_maskz_cvtps_pd(every, _mm512_maskz_extractf32x8_ps(every, a.v, 1)))};
+#elif defined(__AVX2__)
+  return {Vec<double>::raw(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v))),
+          Vec<double>::raw(_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)))};
+#elif defined(__x86_64__)
+  return {Vec<double>::raw(_mm_cvtps_pd(a.v)), Vec<double>::raw(_mm_cvtps_pd(_mm_movehl_ps(a.v, a.v)))};
+#else
+  return {Vec<double>::raw(vcvt_f64_f32(vget_low_f32(a.v))), Vec<double>::raw(vcvt_high_f64_f32(a.v))};
+#endif
+}
+WENGERT_INLINE Vec<float> narrow(Pair p) {
+#if defined(__AVX512F__)
+  constexpr __mmask8 every = 255;
+  return Vec<float>::raw(_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_maskz_cvtpd_ps(every, p.lower.v)),
+                                            _mm512_maskz_cvtpd_ps(every, p.upper.v), 1));
+#elif defined(__AVX2__)
+  return Vec<float>::raw(
+      _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(p.lower.v)), _mm256_cvtpd_ps(p.upper.v), 1));
+#elif defined(__x86_64__)
+  return Vec<float>::raw(_mm_movelh_ps(_mm_cvtpd_ps(p.lower.v), _mm_cvtpd_ps(p.upper.v)));
+#else
+  return Vec<float>::raw(vcvt_high_f32_f64(vcvt_f32_f64(p.lower.v), p.upper.v));
+#endif
+}
+
+// fma for error terms, where a product rounded on its way would leave nothing: baseline makes it from what it has.
+WENGERT_INLINE Vec<float> exact_fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  if constexpr (has_fma) return fma(a, b, c);
+  const Pair x = widen(a), y = widen(b), z = widen(c);
+  return narrow({x.lower * y.lower + z.lower, x.upper * y.upper + z.upper});
+}
+WENGERT_INLINE Vec<double> exact_fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  if constexpr (has_fma) return fma(a, b, c);
+  const Vec<double> split = 134217729.0;  // Dekker's product: halves of 26 bits multiply exactly
+  const Vec<double> p = a * b, ta = split * a, tb = split * b;
+  const Vec<double> ah = ta - (ta - a), al = a - ah, bh = tb - (tb - b), bl = b - bh;
+  const Vec<double> e = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+  const Vec<double> s = p + c, d = s - p;
+  return s + (((p - (s - d)) + (c - d)) + e);
+}
+
+// a 2^n for whole n of any size, rounded once. `magic` is what makes the bits of n + magic end in n.
+template <class T>
+constexpr T magic = T(3) * T(std::int64_t{1} << (Float<T>::mantissa - 1));
+
+template <class T>
+WENGERT_INLINE Vec<T> power_of_two(Vec<T> n_plus_magic) {  // for exponents of normal numbers
+  return Vec<T>::from_bits((bits(n_plus_magic) << Float<T>::mantissa) + bits(Vec<T>(1.0)));
+}
+template <class T>
+WENGERT_INLINE Vec<T> scale(Vec<T> a, Vec<T> n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return Vec<T>::raw(_mm512_maskz_scalef_ps(static_cast<__mmask16>(-1), a.v, n.v));
+  else
+    return Vec<T>::raw(_mm512_maskz_scalef_pd(static_cast<__mmask8>(-1), a.v, n.v));
+#else
+  const Vec<T> half = fma(n, 0.5, magic<T>), rest = (n - (half - magic<T>)) + magic<T>;
+  return (a * power_of_two(half)) * power_of_two(rest);
+#endif
+}
+
+// c[i] in every lane, for i in 0..15 (in lanes that hold other bits: any of the sixteen).
+WENGERT_INLINE Vec<float> lookup(const float (&c)[16], Vec<float>::Bits i) {
+#if defined(__AVX512F__)
+  return Vec<float>::raw(
+      _mm512_maskz_permutexvar_ps(static_cast<__mmask16>(-1), reinterpret_cast<__m512i>(i), _mm512_loadu_ps(c)));
+#elif defined(__AVX2__)
+  const __m256i k = reinterpret_cast<__m256i>(i);
+  return Vec<float>::raw(_mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(c), k),
+                                          _mm256_permutevar8x32_ps(_mm256_loadu_ps(c + 8), k),
+                                          _mm256_castsi256_ps(_mm256_slli_epi32(k, 28))));
+#else
+  return Vec<float>::raw(Vec<float>::V{c[i[0] & 15], c[i[1] & 15], c[i[2] & 15], c[i[3] & 15]});
+#endif
+}
 
 }  // namespace
 }  // namespace wengert::kernels
