@@ -1,0 +1,187 @@
+// What moves values between lanes: sums over the lanes of a register, and transposed copies in blocks of 4 by 4.
+#pragma once
+#include "kernels/table.h"
+#include "kernels/vec.h"
+
+// GCC's own AVX-512 header reads a value it calls undefined (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace wengert::kernels {
+namespace {
+
+// The sum of the lanes, the upper half added to the lower until one is left: the same tree for any register size, as
+// long as registers that together hold the virtual lanes are first added by halving too.
+#if defined(__x86_64__)
+WENGERT_INLINE float sum_lanes(__m128 x) {
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+WENGERT_INLINE double sum_lanes(__m128d x) { return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x))); }
+#if defined(__AVX2__)
+WENGERT_INLINE float sum_lanes(__m256 x) {
+  return sum_lanes(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+}
+WENGERT_INLINE double sum_lanes(__m256d x) {
+  return sum_lanes(_mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1)));
+}
+#endif
+#if defined(__AVX512F__)
+WENGERT_INLINE float sum_lanes(__m512 x) {
+  return sum_lanes(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)));
+}
+WENGERT_INLINE double sum_lanes(__m512d x) {
+  return sum_lanes(_mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1)));
+}
+#endif
+#else
+WENGERT_INLINE float sum_lanes(float32x4_t x) {
+  const float32x2_t half = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+  return vget_lane_f32(half, 0) + vget_lane_f32(half, 1);
+}
+WENGERT_INLINE double sum_lanes(float64x2_t x) { return vgetq_lane_f64(x, 0) + vgetq_lane_f64(x, 1); }
+#endif
+template <class T>
+WENGERT_INLINE T sum_lanes(Vec<T> x) {
+#if defined(__x86_64__)
+  using V = typename Vec<T>::V;
+#if defined(__AVX512F__)
+  return sum_lanes(static_cast<V>(x.v));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return sum_lanes(reinterpret_cast<__m256>(static_cast<V>(x.v)));
+  else
+    return sum_lanes(reinterpret_cast<__m256d>(static_cast<V>(x.v)));
+#else
+  if constexpr (sizeof(T) == 4)
+    return sum_lanes(reinterpret_cast<__m128>(static_cast<V>(x.v)));
+  else
+    return sum_lanes(reinterpret_cast<__m128d>(static_cast<V>(x.v)));
+#endif
+#else
+  if constexpr (sizeof(T) == 4)
+    return sum_lanes(reinterpret_cast<float32x4_t>(x.v));
+  else
+    return sum_lanes(reinterpret_cast<float64x2_t>(x.v));
+#endif
+}
+
+// The transpose of `lanes` rows by 16 bytes: column c of the rows at p, p + ld, ... into x[c].
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+#define WENGERT_ROWS(S, P)                                                                                      \
+  _mm512_insertf32x4(                                                                                           \
+      _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(P)), _mm_loadu_ps((P) + S), 1), \
+                         _mm_loadu_ps((P) + 2 * (S)), 2),                                                       \
+      _mm_loadu_ps((P) + 3 * (S)), 3)
+#define WENGERT_MM(NAME) _mm512_##NAME
+#elif defined(__AVX2__)
+#define WENGERT_ROWS(S, P) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(P)), _mm_loadu_ps((P) + S), 1)
+#define WENGERT_MM(NAME) _mm256_##NAME
+#else
+#define WENGERT_ROWS(S, P) _mm_loadu_ps(P)
+#define WENGERT_MM(NAME) _mm_##NAME
+#endif
+WENGERT_INLINE void load_columns(const float* p, index_t ld, Vec<float> (&x)[4]) {
+  const auto r0 = WENGERT_ROWS(4 * ld, p), r1 = WENGERT_ROWS(4 * ld, p + ld);
+  const auto r2 = WENGERT_ROWS(4 * ld, p + 2 * ld), r3 = WENGERT_ROWS(4 * ld, p + 3 * ld);
+#define WENGERT_PD(X) WENGERT_MM(castps_pd)(X)
+  const auto a = WENGERT_PD(WENGERT_MM(unpacklo_ps)(r0, r1)), b = WENGERT_PD(WENGERT_MM(unpackhi_ps)(r0, r1));
+  const auto c = WENGERT_PD(WENGERT_MM(unpacklo_ps)(r2, r3)), d = WENGERT_PD(WENGERT_MM(unpackhi_ps)(r2, r3));
+#undef WENGERT_PD
+  x[0].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(a, c));
+  x[1].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(a, c));
+  x[2].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(b, d));
+  x[3].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(b, d));
+}
+WENGERT_INLINE void load_columns(const double* p, index_t ld, Vec<double> (&x)[2]) {
+  const float* q = reinterpret_cast<const float*>(p);  // only to move 16 bytes at a time
+  const auto r0 = WENGERT_MM(castps_pd)(WENGERT_ROWS(4 * ld, q));
+  const auto r1 = WENGERT_MM(castps_pd)(WENGERT_ROWS(4 * ld, q + 2 * ld));
+  x[0].v = WENGERT_MM(unpacklo_pd)(r0, r1);
+  x[1].v = WENGERT_MM(unpackhi_pd)(r0, r1);
+}
+#undef WENGERT_ROWS
+#undef WENGERT_MM
+#else
+WENGERT_INLINE void load_columns(const float* p, index_t ld, Vec<float> (&x)[4]) {
+  const float32x4_t r0 = vld1q_f32(p), r1 = vld1q_f32(p + ld), r2 = vld1q_f32(p + 2 * ld), r3 = vld1q_f32(p + 3 * ld);
+  const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(r0, r1)), b = vreinterpretq_f64_f32(vzip2q_f32(r0, r1));
+  const float64x2_t c = vreinterpretq_f64_f32(vzip1q_f32(r2, r3)), d = vreinterpretq_f64_f32(vzip2q_f32(r2, r3));
+  x[0].v = vreinterpretq_f32_f64(vzip1q_f64(a, c)), x[1].v = vreinterpretq_f32_f64(vzip2q_f64(a, c));
+  x[2].v = vreinterpretq_f32_f64(vzip1q_f64(b, d)), x[3].v = vreinterpretq_f32_f64(vzip2q_f64(b, d));
+}
+WENGERT_INLINE void load_columns(const double* p, index_t ld, Vec<double> (&x)[2]) {
+  const float64x2_t r0 = vld1q_f64(p), r1 = vld1q_f64(p + ld);
+  x[0].v = vzip1q_f64(r0, r1), x[1].v = vzip2q_f64(r0, r1);
+}
+#endif
+
+// Four elements, whatever the target's registers.
+template <class T>
+struct Quad {
+  typedef T V __attribute__((vector_size(4 * sizeof(T))));
+  typedef typename Float<T>::Int I __attribute__((vector_size(4 * sizeof(T))));
+};
+#if defined(__clang__)
+#define WENGERT_SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#else
+#define WENGERT_SHUFFLE(A, B, ...) __builtin_shuffle(A, B, typename Quad<T>::I{__VA_ARGS__})
+#endif
+
+// y[c ldy + r] = x[r ldx + c] for r, c < 4, in the instructions that suit the element's size.
+template <class T>
+WENGERT_INLINE void transpose4(const T* x0, const T* x1, const T* x2, const T* x3, T* y, index_t ldy) {
+  using V = typename Quad<T>::V;
+  V r0, r1, r2, r3, s0, s1, s2, s3;
+  __builtin_memcpy(&r0, x0, sizeof r0);
+  __builtin_memcpy(&r1, x1, sizeof r1);
+  __builtin_memcpy(&r2, x2, sizeof r2);
+  __builtin_memcpy(&r3, x3, sizeof r3);
+  if constexpr (sizeof(T) == 4) {
+    const V a = WENGERT_SHUFFLE(r0, r1, 0, 4, 1, 5), b = WENGERT_SHUFFLE(r0, r1, 2, 6, 3, 7);
+    const V c = WENGERT_SHUFFLE(r2, r3, 0, 4, 1, 5), d = WENGERT_SHUFFLE(r2, r3, 2, 6, 3, 7);
+    s0 = WENGERT_SHUFFLE(a, c, 0, 1, 4, 5), s1 = WENGERT_SHUFFLE(a, c, 2, 3, 6, 7);
+    s2 = WENGERT_SHUFFLE(b, d, 0, 1, 4, 5), s3 = WENGERT_SHUFFLE(b, d, 2, 3, 6, 7);
+  } else {
+    const V a = WENGERT_SHUFFLE(r0, r1, 0, 4, 2, 6), b = WENGERT_SHUFFLE(r0, r1, 1, 5, 3, 7);
+    const V c = WENGERT_SHUFFLE(r2, r3, 0, 4, 2, 6), d = WENGERT_SHUFFLE(r2, r3, 1, 5, 3, 7);
+    s0 = WENGERT_SHUFFLE(a, c, 0, 1, 4, 5), s1 = WENGERT_SHUFFLE(b, d, 0, 1, 4, 5);
+    s2 = WENGERT_SHUFFLE(a, c, 2, 3, 6, 7), s3 = WENGERT_SHUFFLE(b, d, 2, 3, 6, 7);
+  }
+  __builtin_memcpy(y, &s0, sizeof s0);
+  __builtin_memcpy(y + ldy, &s1, sizeof s1);
+  __builtin_memcpy(y + 2 * ldy, &s2, sizeof s2);
+  __builtin_memcpy(y + 3 * ldy, &s3, sizeof s3);
+}
+#undef WENGERT_SHUFFLE
+
+// y[c ldy + r] = x[r ldx + c] for r < rows, c < cols, a cache line of each row of x at a time. Within y's rows, up to
+// `room` >= rows elements may be overwritten with anything: with room for a multiple of 4 there is no scalar rest.
+template <class T>
+void transpose_block(const T* x, index_t ldx, T* y, index_t ldy, index_t rows, index_t cols, index_t room) {
+  constexpr index_t line = 64 / sizeof(T);
+  for (index_t c0 = 0; c0 < cols; c0 += line) {
+    const index_t c1 = c0 + line < cols ? c0 + line : cols;
+    if (c1 < cols)  // rows are often a page apart, which stops the hardware from prefetching
+      for (index_t r = 0; r < rows; ++r) __builtin_prefetch(x + r * ldx + c0 + 4 * line);
+    index_t r = 0;
+    for (; r + 4 <= room && r < rows; r += 4) {
+      const T* x0 = x + r * ldx;  // rows beyond the last are replaced by copies of the last
+      const T* x1 = r + 1 < rows ? x0 + ldx : x0;
+      const T* x2 = r + 2 < rows ? x1 + ldx : x1;
+      const T* x3 = r + 3 < rows ? x2 + ldx : x2;
+      T* to = y + c0 * ldy + r;
+      index_t c = c0;
+      for (; c + 4 <= c1; c += 4, to += 4 * ldy) transpose4(x0 + c, x1 + c, x2 + c, x3 + c, to, ldy);
+      for (; c < c1; ++c, to += ldy) to[0] = x0[c], to[1] = x1[c], to[2] = x2[c], to[3] = x3[c];
+    }
+    for (; r < rows; ++r)
+      for (index_t c = c0; c < c1; ++c) y[c * ldy + r] = x[r * ldx + c];
+  }
+}
+
+}  // namespace
+}  // namespace wengert::kernels
