@@ -38,51 +38,50 @@ WENGERT_READS(!=)
 #include "ops/elementwise.def"
 
 // d(k, operands..., y, g) is the pullback of g to operand k.
-#define UNARY(NAME, DOC, DOMAIN, F, DX)                                                         \
-  struct NAME##_op {                                                                            \
-    static constexpr int arity = 1;                                                             \
-    template <class V>                                                                          \
-    static constexpr V f(V x) {                                                                 \
-      return F;                                                                                 \
-    }                                                                                           \
-    template <int k, class V>                                                                   \
-    static constexpr V d([[maybe_unused]] V x, [[maybe_unused]] V y, [[maybe_unused]] V g) {    \
-      return DX;                                                                                \
-    }                                                                                           \
+#define UNARY(NAME, DOC, DOMAIN, F, DX)                                                      \
+  struct NAME##_op {                                                                         \
+    static constexpr int arity = 1;                                                          \
+    template <class V>                                                                       \
+    static constexpr V f(V x) {                                                              \
+      return F;                                                                              \
+    }                                                                                        \
+    template <int k, class V>                                                                \
+    static constexpr V d([[maybe_unused]] V x, [[maybe_unused]] V y, [[maybe_unused]] V g) { \
+      return DX;                                                                             \
+    }                                                                                        \
   };
-#define BINARY(NAME, DOC, DOMAIN, F, DA, DB)                                                    \
-  struct NAME##_op {                                                                            \
-    static constexpr int arity = 2;                                                             \
-    template <class V>                                                                          \
-    static constexpr V f(V a, V b) {                                                            \
-      return F;                                                                                 \
-    }                                                                                           \
-    template <int k, class V>                                                                   \
-    static constexpr V d([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V y,      \
-                         [[maybe_unused]] V g) {                                                \
-      if constexpr (k == 0)                                                                     \
-        return DA;                                                                              \
-      else                                                                                      \
-        return DB;                                                                              \
-    }                                                                                           \
+#define BINARY(NAME, DOC, DOMAIN, F, DA, DB)                                                                       \
+  struct NAME##_op {                                                                                               \
+    static constexpr int arity = 2;                                                                                \
+    template <class V>                                                                                             \
+    static constexpr V f(V a, V b) {                                                                               \
+      return F;                                                                                                    \
+    }                                                                                                              \
+    template <int k, class V>                                                                                      \
+    static constexpr V d([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V y, [[maybe_unused]] V g) { \
+      if constexpr (k == 0)                                                                                        \
+        return DA;                                                                                                 \
+      else                                                                                                         \
+        return DB;                                                                                                 \
+    }                                                                                                              \
   };
-#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC)                                               \
-  struct NAME##_op {                                                                            \
-    static constexpr int arity = 3;                                                             \
-    template <class V>                                                                          \
-    static constexpr V f(V a, V b, V c) {                                                       \
-      return F;                                                                                 \
-    }                                                                                           \
-    template <int k, class V>                                                                   \
-    static constexpr V d([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c,      \
-                         [[maybe_unused]] V y, [[maybe_unused]] V g) {                          \
-      if constexpr (k == 0)                                                                     \
-        return DA;                                                                              \
-      else if constexpr (k == 1)                                                                \
-        return DB;                                                                              \
-      else                                                                                      \
-        return DC;                                                                              \
-    }                                                                                           \
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC)                                                                \
+  struct NAME##_op {                                                                                             \
+    static constexpr int arity = 3;                                                                              \
+    template <class V>                                                                                           \
+    static constexpr V f(V a, V b, V c) {                                                                        \
+      return F;                                                                                                  \
+    }                                                                                                            \
+    template <int k, class V>                                                                                    \
+    static constexpr V d([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c, [[maybe_unused]] V y, \
+                         [[maybe_unused]] V g) {                                                                 \
+      if constexpr (k == 0)                                                                                      \
+        return DA;                                                                                               \
+      else if constexpr (k == 1)                                                                                 \
+        return DB;                                                                                               \
+      else                                                                                                       \
+        return DC;                                                                                               \
+    }                                                                                                            \
   };
 #define PREDICATE(NAME, DOC, DOMAIN, F) \
   struct NAME##_op {                    \

@@ -1,0 +1,166 @@
+// Differentiation, gradient mode, tapes, and in-place updates of leaves.
+#include <pybind11/stl.h>
+
+#include <limits>
+#include <optional>
+
+#include "bindings/bindings.h"
+#include "bindings/transform_state.h"
+#include "engine/sweep.h"
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert::bindings {
+
+std::uint64_t& transform_start() {
+  thread_local std::uint64_t start = std::numeric_limits<std::uint64_t>::max();
+  return start;
+}
+
+namespace {
+
+void backward(const Tensor& y, const std::optional<Tensor>& grad, bool retain_tape, bool create_graph) {
+  Tensor seed;
+  if (grad) {
+    if (!(grad->shape() == y.shape()))
+      throw std::invalid_argument("backward: grad has shape " + grad->shape().str() + ", the result has " +
+                                  y.shape().str());
+    seed = cast(*grad, y.dtype());
+  } else if (y.size() != 1) {
+    throw std::invalid_argument("backward: the result has shape " + y.shape().str() +
+                                ", not one number; pass grad= of that shape, or reduce it first, as with .sum()");
+  } else {
+    seed = full(y.dtype(), y.shape(), 1);
+  }
+  engine::backward(y, seed, retain_tape, create_graph);
+}
+
+// A tape made visible: while it is entered, everything this thread computes is recorded on it and stays.
+class VisibleTape {
+ public:
+  VisibleTape() : tape_(new engine::Tape) { tape_->keep = true; }
+  ~VisibleTape() {
+    tape_->keep = false;
+    auto kept = std::move(tape_->kept);
+    kept.clear();
+    tape_->release();
+  }
+  VisibleTape(const VisibleTape&) = delete;
+  void enter() {
+    if (entered_) throw std::runtime_error("this tape is already being recorded");
+    entered_ = true;
+    before_ = std::exchange(engine::thread_state().tape, tape_);
+  }
+  void exit() {
+    engine::thread_state().tape = before_;
+    entered_ = false;
+  }
+  std::size_t size() const { return tape_->kept.size(); }
+  // (operation, result, operands)
+  py::tuple entry(std::size_t i) const {
+    const engine::Node* n = engine::node(tape_->kept.at(i));
+    py::list in;
+    for (int k = 0; k < n->n_inputs; ++k) {
+      engine::Node* x = n->inputs()[k];
+      in.append(x && x->data ? py::reinterpret_steal<py::object>(wrap(engine::handle(x))) : py::none());
+    }
+    return py::make_tuple(n->op->name, py::reinterpret_steal<py::object>(wrap(tape_->kept[i])), in);
+  }
+
+ private:
+  engine::Tape* tape_;
+  engine::Tape* before_ = nullptr;
+  bool entered_ = false;
+};
+
+void assign(const Tensor& leaf, const Tensor& value) {
+  if (engine::node(leaf)->op) throw std::runtime_error("assign: only leaves can be assigned to");
+  if (!(leaf.shape() == value.shape()))
+    throw std::invalid_argument("assign: a tensor of shape " + leaf.shape().str() + " cannot take values of shape " +
+                                value.shape().str());
+  const Tensor v = cast(value, leaf.dtype());
+  if (v.get() == leaf.get()) return;
+  void* to = engine::writable_data(leaf);
+  std::copy_n(static_cast<const char*>(v.get()->data), leaf.size() * size_of(leaf.dtype()), static_cast<char*>(to));
+}
+
+void check_update(const char* op, const Tensor& p, std::initializer_list<const Tensor*> others) {
+  for (const Tensor* t : others)
+    if (*t && (!(t->shape() == p.shape()) || t->dtype() != p.dtype()))
+      throw std::invalid_argument(std::string(op) + ": parameter is " + name_of(p.dtype()) + p.shape().str() +
+                                  ", its gradient or state is " + name_of(t->dtype()) + t->shape().str());
+  if (engine::node(p)->op) throw std::runtime_error(std::string(op) + ": a parameter must be a leaf");
+}
+
+void sgd_update(const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, double lr, double momentum,
+                double weight_decay, bool nesterov) {
+  const Tensor velocity = v.value_or(Tensor());
+  check_update("sgd", p, {&g, &velocity});
+  dispatch(p.dtype(), [&]<class T>(T) {
+    kernels::table<T>().sgd({static_cast<T*>(engine::writable_data(p)), g.data<T>(),
+                             velocity ? static_cast<T*>(engine::writable_data(velocity)) : nullptr, p.size(), lr,
+                             momentum, weight_decay, nesterov});
+  });
+}
+
+void adam_update(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, double lr, double beta1,
+                 double beta2, double eps, double weight_decay, double correction1, double correction2,
+                 bool decoupled) {
+  check_update("adam", p, {&g, &m, &v});
+  dispatch(p.dtype(), [&]<class T>(T) {
+    kernels::table<T>().adam({static_cast<T*>(engine::writable_data(p)), g.data<T>(),
+                              static_cast<T*>(engine::writable_data(m)), static_cast<T*>(engine::writable_data(v)),
+                              p.size(), lr, beta1, beta2, eps, weight_decay, correction1, correction2, decoupled});
+  });
+}
+
+std::vector<Tensor> gradients(const std::vector<Tensor>& outputs, const std::vector<std::optional<Tensor>>& seeds,
+                              const std::vector<Tensor>& wrt, bool create_graph, index_t batch) {
+  std::vector<Tensor> s;
+  for (const auto& t : seeds) s.push_back(t.value_or(Tensor()));
+  return engine::gradients(outputs, s, wrt, create_graph, batch);
+}
+
+}  // namespace
+
+void bind_autodiff(py::module_& m) {
+  m.def("backward", backward);
+  m.def("input_node", [](const Tensor& x) {
+    if (!is_float(x.dtype()))
+      throw TypeError(std::string("only float arrays can be differentiated, got ") + name_of(x.dtype()));
+    return engine::input_node(x);
+  });
+  m.def("gradients", gradients, py::arg("outputs"), py::arg("seeds"), py::arg("wrt"), py::arg("create_graph"),
+        py::arg("batch") = -1);
+  m.def(
+      "push",
+      [](const std::vector<Tensor>& wrt, const std::vector<Tensor>& tangents, const std::vector<Tensor>& outputs,
+         index_t batch) { return engine::push(wrt, tangents, outputs, batch); },
+      py::arg("wrt"), py::arg("tangents"), py::arg("outputs"), py::arg("batch") = -1);
+  m.def("grad_enabled", [] { return engine::thread_state().grad_enabled; });
+  m.def("set_grad_enabled", [](bool on) { return std::exchange(engine::thread_state().grad_enabled, on); });
+  // Returns what to hand to end_transform.
+  m.def("begin_transform",
+        [] { return std::exchange(transform_start(), std::min(transform_start(), engine::current_tape().recorded)); });
+  // Does anything recorded since the input nodes depend on what came before them, or on a leaf?
+  m.def("reaches_outside", [](const std::vector<Tensor>& inputs) { return engine::reaches_outside(inputs); });
+  m.def("end_transform", [](std::uint64_t before) { transform_start() = before; });
+  m.def("detached_numpy", [](const Tensor& t) { return to_numpy(t); });
+  m.def("tape_length", [] { return engine::current_tape().length; });
+  m.def("memory_use", [] {
+    const auto use = engine::memory_use();
+    return py::make_tuple(use.live, use.cached);
+  });
+  m.def("assign", assign);
+  m.def("sgd_update", sgd_update);
+  m.def("adam_update", adam_update);
+
+  py::class_<VisibleTape>(m, "Tape")
+      .def(py::init<>())
+      .def("enter", &VisibleTape::enter)
+      .def("exit", &VisibleTape::exit)
+      .def("entry", &VisibleTape::entry)
+      .def("__len__", &VisibleTape::size);
+}
+
+}  // namespace wengert::bindings

@@ -1,0 +1,121 @@
+// Elementwise functions straight from the op table, and the structural ones one by one.
+#include "ops/functions.h"
+
+#include <pybind11/stl.h>
+
+#include <deque>
+#include <optional>
+
+#include "bindings/bindings.h"
+#include "engine/threads.h"
+
+namespace wengert::bindings {
+namespace {
+
+using Dims = std::vector<index_t>;
+
+// A builtin whose `self` is the op: no argument parsing stands between Python and the kernel.
+PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  const auto* op = static_cast<const Elementwise*>(PyCapsule_GetPointer(self, nullptr));
+  if (n != op->arity) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %d arguments, got %zd", op->name, op->arity, n);
+    return nullptr;
+  }
+  try {
+    return call_elementwise(*op, args);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+py::dict describe(const Elementwise& op) {
+  py::dict d;
+  d["name"] = op.name;
+  d["doc"] = op.doc;
+  d["arity"] = op.arity;
+  d["formula"] = op.text;
+  py::list pullbacks, domain;
+  for (const ElementwisePullback& p : op.pullbacks) pullbacks.append(p.text);
+  for (int k = 0; k < op.arity; ++k) domain.append(py::make_tuple(op.domain[2 * k], op.domain[2 * k + 1]));
+  d["pullbacks"] = pullbacks;
+  d["domain"] = domain;
+  d["differentiable"] = op.differentiable;
+  return d;
+}
+
+Dims axes_of(const Tensor& x, const std::optional<Dims>& axes) { return axes ? *axes : all_axes(x); }
+
+}  // namespace
+
+void bind_elementwise(py::module_& m) {
+  static std::deque<PyMethodDef> defs;  // Python keeps pointers into these
+  static std::deque<std::string> docs;
+  py::list table;
+  for (const Elementwise* op : elementwise_ops()) {
+    constexpr const char* signatures[] = {"(x, /)", "(a, b, /)", "(a, b, c, /)"};
+    docs.push_back(std::string(op->name) + signatures[op->arity - 1] + "\n--\n\n" + op->doc);
+    defs.push_back({op->name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL,
+                    docs.back().c_str()});
+    py::capsule self(op, static_cast<const char*>(nullptr));
+    m.attr(op->name) = py::reinterpret_steal<py::object>(
+        PyCFunction_NewEx(&defs.back(), self.ptr(), py::str("wengert").release().ptr()));
+    table.append(describe(*op));
+  }
+  m.attr("op_table") = table;
+}
+
+void bind_functions(py::module_& m) {
+  m.def("tensor", [](py::object data, py::object dtype, bool requires_grad) {
+    Tensor t = to_tensor(data.ptr());
+    if (!dtype.is_none()) t = cast(t, dtype_from_python(dtype));
+    if (requires_grad && !is_float(t.dtype()))
+      throw TypeError(std::string("only float tensors have gradients, this is ") + name_of(t.dtype()) +
+                      "; pass dtype=\"float64\"");
+    if (is_tensor(data.ptr())) {  // a copy, like that of an array
+      Tensor copy = empty(t.dtype(), t.shape());
+      std::copy_n(static_cast<const char*>(t.get()->data), t.size() * size_of(t.dtype()),
+                  static_cast<char*>(copy.get()->data));
+      t = copy;
+    }
+    t.get()->requires_grad = requires_grad;
+    return t;
+  });
+  m.def("asarray", [](py::object data, py::object dtype) {
+    Tensor t = to_tensor(data.ptr(), true);
+    return dtype.is_none() ? t : cast(t, dtype_from_python(dtype));
+  });
+  m.def("full", [](const Dims& shape, double value, py::object dtype) {
+    return full(dtype_from_python(dtype), Shape(shape), value);
+  });
+  m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("trans_a") = false, py::arg("trans_b") = false);
+
+#define REDUCTION(NAME)                                                              \
+  m.def(#NAME, [](const Tensor& x, const std::optional<Dims>& axes, bool keepdims) { \
+    return NAME(x, axes_of(x, axes), keepdims);                                      \
+  })
+  REDUCTION(sum);
+  REDUCTION(mean);
+  REDUCTION(max);
+  REDUCTION(min);
+  REDUCTION(logsumexp);
+#undef REDUCTION
+  m.def("softmax", &softmax);
+  m.def("log_softmax", &log_softmax);
+  m.def("softmax_cross_entropy", &softmax_cross_entropy);
+
+  m.def("cast", [](const Tensor& x, py::object dtype) { return cast(x, dtype_from_python(dtype)); });
+  m.def("reshape", [](const Tensor& x, const Dims& shape) { return reshape(x, Shape(shape)); });
+  m.def("broadcast_to", [](const Tensor& x, const Dims& shape) { return broadcast_to(x, Shape(shape)); });
+  m.def("permute", [](const Tensor& x, const Dims& axes) { return permute(x, axes); });
+  m.def("concat", [](const std::vector<Tensor>& xs, index_t axis) { return concat(xs, axis); });
+  m.def("slice", [](const Tensor& x, const Dims& start, const Dims& step, const Dims& shape) {
+    return slice(x, start, step, Shape(shape));
+  });
+  m.def("gather", [](const Tensor& x, const Tensor& indices, index_t axis) { return gather(x, indices, axis); });
+  m.def("scatter_add", [](const Tensor& x, const Tensor& indices, index_t axis, index_t size) {
+    return scatter_add(x, indices, axis, size);
+  });
+}
+
+}  // namespace wengert::bindings

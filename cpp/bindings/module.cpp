@@ -1,0 +1,31 @@
+// wengert._core: a map of the extension module.
+#include "bindings/bindings.h"
+#include "kernels/select.h"
+
+namespace wb = wengert::bindings;
+
+PYBIND11_MODULE(_core, m) {
+  wengert::kernels::check_isa();
+  m.doc() = "The engine of wengert. Use the wengert package instead.";
+  m.attr("version") = WENGERT_VERSION;
+
+  pybind11::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const wengert::TypeError& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    }
+  });
+
+  m.attr("TensorBase") = pybind11::handle(reinterpret_cast<PyObject*>(wb::make_tensor_type()));
+  m.def("set_tensor_type", [](pybind11::type t) { wb::set_tensor_type(reinterpret_cast<PyTypeObject*>(t.ptr())); });
+
+  // Long kernels let other Python threads run.
+  wengert::engine::blocking_hooks = {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
+                                     [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }};
+
+  wb::bind_elementwise(m);
+  wb::bind_functions(m);
+  wb::bind_autodiff(m);
+  wb::bind_kernels(m);
+}

@@ -1,0 +1,388 @@
+#include "bindings/tensor_type.h"
+
+#include <cstring>
+
+#include "bindings/transform_state.h"
+#include "ops/functions.h"
+
+namespace wengert::bindings {
+namespace {
+
+PyTypeObject* base_type = nullptr;
+PyTypeObject* result_type = nullptr;
+
+// Runs f and turns a C++ exception into a Python one.
+template <class R = PyObject*, class F>
+R guarded(F&& f, R failure = R{}) noexcept {
+  try {
+    return f();
+  } catch (...) {
+    translate_exception();
+    return failure;
+  }
+}
+
+Value* value_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->value; }
+
+void dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  if (Value* v = value_of(self)) engine::release(v, Value::reader);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+template <Tensor (*f)(const Tensor&)>
+PyObject* unary(PyObject* self) {
+  return guarded([&] { return wrap(f(unwrap(self))); });
+}
+
+bool whole(const Tensor& t) { return !is_float(t.dtype()); }
+
+const Elementwise* find(const char* name) {
+  for (const Elementwise* op : elementwise_ops())
+    if (!std::strcmp(op->name, name)) return op;
+  throw std::logic_error(name);
+}
+
+PyObject* binary(const Elementwise& op, PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    Tensor in[2];
+    if (!to_operand(a, in[0]) || !to_operand(b, in[1])) Py_RETURN_NOTIMPLEMENTED;
+    PyObject* args[] = {a, b};
+    if ((whole(in[0]) || in[0].get()->weak) && (whole(in[1]) || in[1].get()->weak)) return call_elementwise(op, args);
+    Tensor y = apply(op, in);
+    return wrap(op.pullbacks.empty() ? cast(y, DType::b8) : std::move(y));
+  });
+}
+
+#define OPERATOR(SLOT, NAME)                    \
+  PyObject* SLOT(PyObject* a, PyObject* b) {    \
+    static const Elementwise& op = *find(NAME); \
+    return binary(op, a, b);                    \
+  }
+OPERATOR(op_add, "add")
+OPERATOR(op_subtract, "subtract")
+OPERATOR(op_multiply, "multiply")
+OPERATOR(op_divide, "divide")
+OPERATOR(op_remainder, "remainder")
+OPERATOR(op_and, "logical_and")
+OPERATOR(op_or, "logical_or")
+#undef OPERATOR
+
+PyObject* op_power(PyObject* a, PyObject* b, PyObject*) {
+  static const Elementwise& pow_op = *find("pow");
+  static const Elementwise& square_op = *find("square");
+  const bool by_two =
+      (PyLong_CheckExact(b) && PyLong_AsLong(b) == 2) || (PyFloat_CheckExact(b) && PyFloat_AS_DOUBLE(b) == 2);
+  if (PyErr_Occurred()) PyErr_Clear();
+  if (by_two && is_tensor(a) && !whole(unwrap(a)))
+    return guarded([&] {
+      const Tensor x = unwrap(a);
+      return wrap(apply(square_op, {&x, 1}));
+    });
+  return binary(pow_op, a, b);
+}
+
+PyObject* op_matmul(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    Tensor x, y;
+    if (!to_operand(a, x) || !to_operand(b, y)) Py_RETURN_NOTIMPLEMENTED;
+    return wrap(matmul(x, y));
+  });
+}
+
+PyObject* op_invert(PyObject* a) {
+  return guarded([&]() -> PyObject* {
+    const Tensor x = unwrap(a);
+    if (x.dtype() != DType::b8) throw TypeError(std::string("~ needs a bool tensor, got ") + name_of(x.dtype()));
+    Tensor y = empty(DType::b8, x.shape());
+    for (index_t i = 0; i < x.size(); ++i) y.data<bool>()[i] = !x.data<bool>()[i];
+    return wrap(y);
+  });
+}
+
+PyObject* compare(PyObject* a, PyObject* b, int how) {
+  static const Elementwise* const ops[] = {find("less"),      find("less_equal"), find("equal"),
+                                           find("not_equal"), find("greater"),    find("greater_equal")};
+  return binary(*ops[how], a, b);
+}
+
+double only_number(PyObject* self, const char* how) {
+  const Tensor t = unwrap(self);
+  if (t.size() != 1) throw TypeError(std::string(how) + " needs a tensor of one element, got shape " + t.shape().str());
+  refuse_escape(t, how);
+  switch (t.dtype()) {
+    case DType::f32:
+      return *t.data<float>();
+    case DType::f64:
+      return *t.data<double>();
+    case DType::i64:
+      return static_cast<double>(*t.data<index_t>());
+    default:
+      return *t.data<bool>();
+  }
+}
+PyObject* as_float(PyObject* self) {
+  return guarded([&] { return PyFloat_FromDouble(only_number(self, "float(x)")); });
+}
+PyObject* as_int(PyObject* self) {
+  return guarded([&] {
+    if (unwrap(self).dtype() == DType::i64 && unwrap(self).size() == 1)
+      return PyLong_FromLongLong(*unwrap(self).data<index_t>());
+    return PyLong_FromDouble(only_number(self, "int(x)"));
+  });
+}
+PyObject* as_index(PyObject* self) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    if (t.dtype() != DType::i64 || t.size() != 1)
+      throw TypeError("only an integer tensor of one element can be an index, got " + std::string(name_of(t.dtype())) +
+                      " of shape " + t.shape().str());
+    return PyLong_FromLongLong(*t.data<index_t>());
+  });
+}
+int as_bool(PyObject* self) {
+  return guarded<int>(
+      [&] {
+        const Tensor t = unwrap(self);
+        if (t.size() != 1)
+          throw std::invalid_argument("the truth of a tensor of shape " + t.shape().str() +
+                                      " is ambiguous; use wg.any or wg.all");
+        return only_number(self, "bool(x)") != 0 ? 1 : 0;
+      },
+      -1);
+}
+Py_ssize_t length(PyObject* self) {
+  const Value* v = value_of(self);
+  if (v->shape.ndim() == 0) {
+    PyErr_SetString(PyExc_TypeError, "len() of a 0-d tensor");
+    return -1;
+  }
+  return v->shape[0];
+}
+
+PyObject* get_shape(PyObject* self, void*) {
+  const Shape& s = value_of(self)->shape;
+  PyObject* t = PyTuple_New(s.ndim());
+  if (t)
+    for (int i = 0; i < s.ndim(); ++i) PyTuple_SET_ITEM(t, i, PyLong_FromLongLong(s[i]));
+  return t;
+}
+PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(value_of(self)->shape.ndim()); }
+PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(value_of(self)->shape.size()); }
+PyObject* get_dtype(PyObject* self, void*) {
+  return guarded([&] { return numpy_dtype(value_of(self)->dtype).release().ptr(); });
+}
+PyObject* get_requires_grad(PyObject* self, void*) { return PyBool_FromLong(value_of(self)->requires_grad); }
+int set_requires_grad(PyObject* self, PyObject* to, void*) {
+  return guarded<int>(
+      [&] {
+        auto* n = static_cast<engine::Node*>(value_of(self));
+        const int on = to ? PyObject_IsTrue(to) : 0;
+        if (on < 0) throw py::error_already_set();
+        if (n->op)
+          throw std::runtime_error(std::string("requires_grad can only be set on leaves; this is the result of ") +
+                                   n->op->name);
+        if (on && !is_float(n->dtype))
+          throw TypeError(std::string("only float tensors have gradients, this is ") + name_of(n->dtype));
+        n->requires_grad = on;
+        return 0;
+      },
+      -1);
+}
+PyObject* get_grad(PyObject* self, void*) {
+  auto* n = static_cast<engine::Node*>(value_of(self));
+  if (n->op || !n->adjoint) Py_RETURN_NONE;
+  return guarded([&] { return wrap(engine::handle(n->adjoint)); });
+}
+int set_grad(PyObject* self, PyObject* to, void*) {
+  return guarded<int>(
+      [&] {
+        auto* n = static_cast<engine::Node*>(value_of(self));
+        if (n->op) throw std::runtime_error("only leaves have a .grad");
+        Tensor g;
+        if (to && to != Py_None) {
+          g = to_tensor(to);
+          if (!(g.shape() == n->shape))
+            throw std::invalid_argument(".grad of a tensor of shape " + n->shape.str() + " cannot have shape " +
+                                        g.shape().str());
+          g = cast(g, n->dtype);
+        }
+        Tensor(std::exchange(n->adjoint, g.take()));
+        return 0;
+      },
+      -1);
+}
+PyObject* get_name(PyObject* self, void*) {
+  return guarded([&] {
+    const std::string s = engine::name_of(static_cast<engine::Node*>(value_of(self)));
+    if (s.empty()) Py_RETURN_NONE;
+    return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size()));
+  });
+}
+int set_name_attr(PyObject* self, PyObject* to, void*) {
+  return guarded<int>(
+      [&] {
+        engine::set_name(static_cast<engine::Node*>(value_of(self)),
+                         to && to != Py_None ? py::cast<std::string>(py::handle(to)) : "");
+        return 0;
+      },
+      -1);
+}
+PyObject* get_is_leaf(PyObject* self, void*) {
+  return PyBool_FromLong(static_cast<engine::Node*>(value_of(self))->op == nullptr);
+}
+
+PyObject* method_numpy(PyObject* self, PyObject*) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    refuse_escape(t, "x.numpy()");
+    return to_numpy(t).release().ptr();
+  });
+}
+PyObject* method_item(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor t = unwrap(self);
+    const double x = only_number(self, "x.item()");
+    if (t.dtype() == DType::i64) return PyLong_FromLongLong(*t.data<index_t>());
+    if (t.dtype() == DType::b8) return PyBool_FromLong(x != 0);
+    return PyFloat_FromDouble(x);
+  });
+}
+PyObject* method_detach(PyObject* self, PyObject*) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    return wrap(engine::create(t.dtype(), t.shape(), 0, &t));
+  });
+}
+
+PyGetSetDef getset[] = {
+    {"shape", get_shape, nullptr, "The size of each axis.", nullptr},
+    {"ndim", get_ndim, nullptr, "The number of axes.", nullptr},
+    {"size", get_size, nullptr, "The number of elements.", nullptr},
+    {"dtype", get_dtype, nullptr, "float32, float64, int64 or bool, as a NumPy dtype.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad, "Whether operations on it are recorded.", nullptr},
+    {"grad", get_grad, set_grad, "What backward has added up for this leaf, or None.", nullptr},
+    {"name", get_name, set_name_attr, "Shown by tapes and errors; None by default.", nullptr},
+    {"is_leaf", get_is_leaf, nullptr, "True unless it is the recorded result of an operation.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+
+PyMethodDef methods[] = {
+    {"numpy", method_numpy, METH_NOARGS,
+     "numpy($self, /)\n--\n\nThe values as a read-only NumPy array, without a copy."},
+    {"item", method_item, METH_NOARGS,
+     "item($self, /)\n--\n\nThe value of a tensor of one element, as a Python number."},
+    {"detach", method_detach, METH_NOARGS, "detach($self, /)\n--\n\nThe same values, cut from the tape."},
+    {nullptr, nullptr, 0, nullptr}};
+
+template <class F>
+void* slot(F* f) {
+  return reinterpret_cast<void*>(f);
+}
+
+}  // namespace
+
+PyTypeObject* make_tensor_type() {
+  static PyType_Slot slots[] = {{Py_tp_dealloc, slot(dealloc)},
+                                {Py_tp_getset, getset},
+                                {Py_tp_methods, methods},
+                                {Py_tp_richcompare, slot(compare)},
+                                {Py_tp_hash, slot(_Py_HashPointer)},
+                                {Py_nb_add, slot(op_add)},
+                                {Py_nb_subtract, slot(op_subtract)},
+                                {Py_nb_multiply, slot(op_multiply)},
+                                {Py_nb_true_divide, slot(op_divide)},
+                                {Py_nb_remainder, slot(op_remainder)},
+                                {Py_nb_power, slot(op_power)},
+                                {Py_nb_matrix_multiply, slot(op_matmul)},
+                                {Py_nb_negative, slot(unary<negative>)},
+                                {Py_nb_absolute, slot(unary<abs>)},
+                                {Py_nb_invert, slot(op_invert)},
+                                {Py_nb_and, slot(op_and)},
+                                {Py_nb_or, slot(op_or)},
+                                {Py_nb_float, slot(as_float)},
+                                {Py_nb_int, slot(as_int)},
+                                {Py_nb_index, slot(as_index)},
+                                {Py_nb_bool, slot(as_bool)},
+                                {Py_mp_length, slot(length)},
+                                {Py_sq_length, slot(length)},
+                                {0, nullptr}};
+  static PyType_Spec spec = {"wengert._core.TensorBase", sizeof(PyTensor), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  base_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  if (!base_type) throw py::error_already_set();
+  result_type = base_type;
+  return base_type;
+}
+
+void set_tensor_type(PyTypeObject* type) {
+  if (!PyType_IsSubtype(type, base_type) || type->tp_basicsize != base_type->tp_basicsize)
+    throw TypeError("the tensor class must derive from TensorBase and add no fields");
+  Py_INCREF(type);
+  type->tp_dealloc = dealloc;  // it has nothing more to clear than the base, so skip the generic path
+  result_type = type;
+}
+
+bool is_tensor(PyObject* o) { return Py_TYPE(o) == result_type || PyObject_TypeCheck(o, base_type); }
+
+PyObject* wrap(Tensor t) {
+  PyObject* o = result_type->tp_alloc(result_type, 0);
+  if (!o) throw py::error_already_set();
+  t.get()->weak = false;
+  reinterpret_cast<PyTensor*>(o)->value = t.take();
+  return o;
+}
+
+PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
+  Tensor in[3];
+  bool any_float = false;
+  for (int k = 0; k < op.arity; ++k) {
+    if (!to_operand(args[k], in[k]))
+      throw TypeError(std::string(op.name) + ": operand " + std::to_string(k) + " is a " + Py_TYPE(args[k])->tp_name +
+                      "; expected a tensor, an array or a number");
+    any_float = any_float || (is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
+  }
+  if (!any_float) {  // whole numbers and masks are constants: NumPy's arithmetic
+    py::module_ np = py::module_::import("numpy");
+    if (py::hasattr(np, op.name)) {
+      py::tuple arrays(op.arity);
+      for (int k = 0; k < op.arity; ++k) {
+        if (is_tensor(args[k]))
+          arrays[static_cast<std::size_t>(k)] = to_numpy(in[k]);
+        else
+          arrays[static_cast<std::size_t>(k)] = py::reinterpret_borrow<py::object>(args[k]);
+      }
+      return wrap(to_tensor(np.attr(op.name)(*arrays).ptr()));
+    }
+  }
+  Tensor y = apply(op, {in, static_cast<std::size_t>(op.arity)});
+  return wrap(op.pullbacks.empty() ? cast(y, DType::b8) : std::move(y));
+}
+
+void refuse_escape(const Tensor& t, const char* how) {
+  const engine::Node* n = engine::node(t);
+  if (n->op && n->requires_grad && n->index >= transform_start())
+    throw TypeError(std::string(how) +
+                    " inside a function that is being differentiated would cut the gradient; "
+                    "compute with wg functions, or say wg.stop_gradient(x) first if the cut is meant");
+}
+
+void translate_exception() noexcept {
+  try {
+    throw;
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const TypeError& e) {
+    PyErr_SetString(PyExc_TypeError, e.what());
+  } catch (const std::out_of_range& e) {
+    PyErr_SetString(PyExc_IndexError, e.what());
+  } catch (const std::invalid_argument& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+}
+
+}  // namespace wengert::bindings

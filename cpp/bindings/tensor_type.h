@@ -1,0 +1,58 @@
+// The Python type of tensors: a hand-written heap type, because operators through pybind11 cost several times an
+// addition of eight floats. pybind11 binds all the rest, through the caster below.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include "engine/node.h"
+#include "ops/map.h"
+
+namespace wengert::bindings {
+
+namespace py = pybind11;
+
+struct PyTensor {
+  PyObject_HEAD Value* value;
+};
+
+PyTypeObject* make_tensor_type();          // wengert._core.TensorBase, once
+void set_tensor_type(PyTypeObject* type);  // results are of this type: the Python class derived from TensorBase
+bool is_tensor(PyObject* o);
+PyObject* wrap(Tensor t);  // a new reference
+inline Tensor unwrap(PyObject* o) { return engine::handle(reinterpret_cast<PyTensor*>(o)->value); }
+
+// Numbers, NumPy arrays and scalars, nested lists, and tensors themselves. Arrays are copied unless `borrow`.
+// Throws TypeError for what is not numeric.
+Tensor to_tensor(PyObject* o, bool borrow = false);
+// The same for operands of operators: false if it is nothing that a tensor can be combined with.
+bool to_operand(PyObject* o, Tensor& out);
+py::object to_numpy(const Tensor& t);  // a read-only view
+py::object numpy_dtype(DType t);
+DType dtype_from_python(py::handle dtype);  // anything that numpy.dtype accepts
+
+// One elementwise function on Python operands; whole-number arrays go to NumPy.
+PyObject* call_elementwise(const Elementwise& op, PyObject* const* args);
+
+// Sets the Python error for the C++ exception in flight.
+void translate_exception() noexcept;
+
+// Inside wg.grad and friends, taking a number out of a tensor that is being differentiated would cut the gradient.
+void refuse_escape(const Tensor& t, const char* how);
+
+}  // namespace wengert::bindings
+
+namespace pybind11::detail {
+template <>
+struct type_caster<wengert::Tensor> {
+  PYBIND11_TYPE_CASTER(wengert::Tensor, const_name("Tensor"));
+  bool load(handle src, bool) {
+    if (wengert::bindings::is_tensor(src.ptr())) {
+      value = wengert::bindings::unwrap(src.ptr());
+      return true;
+    }
+    if (src.is_none()) return false;
+    value = wengert::bindings::to_tensor(src.ptr());
+    return true;
+  }
+  static handle cast(wengert::Tensor t, return_value_policy, handle) { return wengert::bindings::wrap(std::move(t)); }
+};
+}  // namespace pybind11::detail

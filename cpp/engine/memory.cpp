@@ -1,0 +1,205 @@
+#include "engine/memory.h"
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace wengert::engine {
+namespace {
+
+constexpr std::size_t small_limit = 1024, small_step = 16, chunk = std::size_t{64} << 10;
+constexpr std::size_t large_header = 64, cache_limit = std::size_t{512} << 20;
+
+struct FreeBlock {
+  FreeBlock* next;
+};
+
+// Small blocks are cut from chunks that live as long as the process; a thread that ends leaves its lists to the next.
+struct SmallLists {
+  FreeBlock* lists[small_limit / small_step + 1] = {};
+  char* chunk_at = nullptr;
+  char* chunk_end = nullptr;
+  std::uint64_t count = 0;
+};
+
+struct Spare {
+  std::mutex lock;
+  std::vector<SmallLists*> idle;     // small lists of threads that ended
+  std::vector<void*> large[64 * 4];  // by size class
+  std::size_t cached = 0;
+  std::atomic<std::size_t> live{0};
+};
+Spare& spare() {
+  static Spare* s = new Spare;  // never destroyed: tensors may outlive static destruction
+  return *s;
+}
+
+struct Owner {
+  SmallLists* lists = nullptr;
+  ~Owner();
+};
+thread_local SmallLists* small_lists __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local Owner owner;
+Owner::~Owner() {
+  if (!lists) return;
+  std::lock_guard guard(spare().lock);
+  spare().idle.push_back(lists);
+  small_lists = nullptr;
+}
+
+SmallLists& my_lists() {
+  if (small_lists) return *small_lists;
+  {
+    std::lock_guard guard(spare().lock);
+    if (!spare().idle.empty()) {
+      small_lists = spare().idle.back();
+      spare().idle.pop_back();
+    }
+  }
+  if (!small_lists) small_lists = new SmallLists;
+  owner.lists = small_lists;
+  return *small_lists;
+}
+
+void* refill(SmallLists& mine, std::size_t bytes) {
+  if (static_cast<std::size_t>(mine.chunk_end - mine.chunk_at) < bytes) {
+    mine.chunk_at = static_cast<char*>(std::aligned_alloc(64, chunk));
+    if (!mine.chunk_at) {
+      mine.chunk_end = nullptr;
+      throw std::bad_alloc();
+    }
+    mine.chunk_end = mine.chunk_at + chunk;
+  }
+  void* p = mine.chunk_at;
+  mine.chunk_at += bytes;
+  return p;
+}
+
+// Four classes per doubling: at most a quarter is wasted.
+struct SizeClass {
+  int index;
+  std::size_t bytes;
+};
+SizeClass size_class(std::size_t bytes) {
+  const int log = static_cast<int>(std::bit_width(bytes - 1));  // bytes <= 2^log
+  const std::size_t quarter = std::size_t{1} << (log - 3);
+  const std::size_t steps = (bytes + quarter - 1) / quarter;  // 5..8 quarters of 2^(log-1)
+  return {log * 4 + static_cast<int>(steps) - 5, steps * quarter};
+}
+
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+  if (bytes <= small_limit) {
+    SmallLists& mine = my_lists();
+    ++mine.count;
+    const std::size_t k = (bytes + small_step - 1) / small_step;
+    if (FreeBlock* b = mine.lists[k]) {
+      mine.lists[k] = b->next;
+      return b;
+    }
+    return refill(mine, k * small_step);
+  }
+  ++my_lists().count;
+  const SizeClass c = size_class(bytes);
+  Spare& s = spare();
+  s.live.fetch_add(c.bytes, std::memory_order_relaxed);
+  {
+    std::lock_guard guard(s.lock);
+    auto& list = s.large[c.index];
+    if (!list.empty()) {
+      void* p = list.back();
+      list.pop_back();
+      s.cached -= c.bytes;
+      return p;
+    }
+  }
+  void* p = std::aligned_alloc(64, (c.bytes + 63) / 64 * 64);
+  if (!p) {
+    s.live.fetch_sub(c.bytes, std::memory_order_relaxed);
+    throw std::bad_alloc();
+  }
+  return p;
+}
+
+void deallocate(void* p, std::size_t bytes) noexcept {
+  if (bytes <= small_limit) {
+    SmallLists& mine = my_lists();
+    const std::size_t k = (bytes + small_step - 1) / small_step;
+    auto* b = static_cast<FreeBlock*>(p);
+    b->next = mine.lists[k];
+    mine.lists[k] = b;
+    return;
+  }
+  const SizeClass c = size_class(bytes);
+  Spare& s = spare();
+  s.live.fetch_sub(c.bytes, std::memory_order_relaxed);
+  {
+    std::lock_guard guard(s.lock);
+    if (s.cached + c.bytes <= cache_limit) {
+      s.large[c.index].push_back(p);
+      s.cached += c.bytes;
+      return;
+    }
+  }
+  std::free(p);
+}
+
+MemoryUse memory_use() {
+  std::lock_guard guard(spare().lock);
+  return {spare().live.load(), spare().cached};
+}
+
+std::uint64_t allocation_count() { return my_lists().count; }
+
+namespace {
+constexpr std::size_t header_for(std::size_t bytes) { return bytes >= 512 ? large_header : sizeof(Buffer); }
+}  // namespace
+
+Buffer* Buffer::create(std::size_t bytes) {
+  auto* b = new (allocate(bytes + header_for(bytes))) Buffer;
+  b->bytes = bytes;
+  return b;
+}
+
+Buffer* Buffer::borrow(void* data, std::size_t bytes, void (*release)(void*), void* owner) {
+  auto* b = new (allocate(sizeof(Buffer) + sizeof(Borrowed))) Buffer;
+  b->bytes = bytes;
+  b->borrowed = 1;
+  new (b + 1) Borrowed{data, release, owner};
+  return b;
+}
+
+void* Buffer::data() { return borrowed ? lender().data : reinterpret_cast<char*>(this) + header_for(bytes); }
+
+void Buffer::destroy() noexcept {
+  if (borrowed) {
+    Borrowed lent = lender();
+    deallocate(this, sizeof(Buffer) + sizeof(Borrowed));
+    lent.release(lent.owner);
+  } else {
+    deallocate(this, bytes + header_for(bytes));
+  }
+}
+
+std::uint64_t fingerprint(const void* data, std::size_t bytes) {
+  // Four independent multiply chains keep up with memory.
+  constexpr std::uint64_t prime = 0x9E3779B97F4A7C15u;
+  std::uint64_t h[4] = {1, 2, 3, 4};
+  const char* p = static_cast<const char*>(data);
+  for (; bytes >= 32; p += 32, bytes -= 32) {
+    std::uint64_t w[4];
+    std::memcpy(w, p, 32);
+    for (int i = 0; i < 4; ++i) h[i] = std::rotl(h[i] ^ w[i], 23) * prime;
+  }
+  std::uint64_t w[4] = {};
+  std::memcpy(w, p, bytes);
+  std::uint64_t all = bytes;
+  for (int i = 0; i < 4; ++i) all = std::rotl(all ^ (std::rotl(h[i] ^ w[i], 23) * prime), 29) * prime;
+  return all;
+}
+
+}  // namespace wengert::engine

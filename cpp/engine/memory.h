@@ -1,0 +1,51 @@
+// Memory for nodes and arrays: size classes with free lists, so that a training loop allocates nothing new after its
+// first step. Small blocks are cached per thread, large ones under a lock. Array memory is reference counted, because
+// reshapes, detached tensors and NumPy views share it.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace wengert::engine {
+
+void* allocate(std::size_t bytes);  // throws std::bad_alloc
+void deallocate(void* p, std::size_t bytes) noexcept;
+// Bytes of array memory in use and kept for reuse by this process.
+struct MemoryUse {
+  std::size_t live, cached;
+};
+MemoryUse memory_use();
+std::uint64_t allocation_count();  // how often `allocate` has been called by this thread
+
+// Memory that someone else owns, such as a NumPy array's.
+struct Borrowed {
+  void* data;
+  void (*release)(void* owner);
+  void* owner;
+  bool fingerprinted = false;
+  std::uint64_t fingerprint = 0;
+};
+
+struct Buffer {
+  std::atomic<std::uint32_t> refs{1};
+  std::uint32_t borrowed = 0;
+  std::uint64_t bytes = 0;  // of data
+  // Data follows: 16 bytes on, or 64 for large arrays (whole cache lines); or a Borrowed stands there.
+  static Buffer* create(std::size_t bytes);
+  static Buffer* borrow(void* data, std::size_t bytes, void (*release)(void*), void* owner);
+  void* data();
+  Borrowed& lender() { return *reinterpret_cast<Borrowed*>(this + 1); }
+  void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs.load(std::memory_order_acquire) == 1 || refs.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+  bool unique() const { return refs.load(std::memory_order_acquire) == 1; }
+
+ private:
+  void destroy() noexcept;
+};
+
+// A fast 64-bit hash of the bytes, to notice borrowed memory that was changed behind our back.
+std::uint64_t fingerprint(const void* data, std::size_t bytes);
+
+}  // namespace wengert::engine

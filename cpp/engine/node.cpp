@@ -1,0 +1,243 @@
+#include "engine/node.h"
+
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+namespace wengert {
+
+std::string Shape::str() const {
+  std::string s = "(";
+  for (int i = 0; i < ndim_; ++i) s += (i ? ", " : "") + std::to_string((*this)[i]);
+  return s + (ndim_ == 1 ? ",)" : ")");
+}
+
+Shape broadcast(const char* op, std::span<const Shape* const> shapes) {
+  int ndim = 0;
+  for (const Shape* s : shapes) ndim = std::max(ndim, s->ndim());
+  Shape out = Shape::ones(ndim);
+  for (const Shape* s : shapes)
+    for (int i = 0; i < s->ndim(); ++i) {
+      index_t& d = out.back(i);
+      if (d == 1) {
+        d = s->back(i);
+      } else if (s->back(i) != 1 && s->back(i) != d) {
+        std::string message = std::string(op) + ": shapes";
+        for (const Shape* t : shapes) message += (t == shapes.front() ? " " : " and ") + t->str();
+        throw std::invalid_argument(message + " do not broadcast: axes, counted from the last, must be equal or 1");
+      }
+    }
+  return out;
+}
+
+namespace engine {
+
+BlockingHooks blocking_hooks;
+
+namespace {
+std::atomic<std::uint32_t> global_epoch{0};
+
+struct Names {
+  std::mutex lock;
+  std::unordered_map<const Node*, std::string> map;
+};
+Names& names() {
+  static Names* n = new Names;
+  return *n;
+}
+
+thread_local ThreadState state __attribute__((tls_model("initial-exec")));
+struct TapeOwner {
+  Tape* own = nullptr;
+  ~TapeOwner() {
+    if (own) own->release();
+    state.tape = nullptr;
+  }
+};
+thread_local TapeOwner tape_owner;
+
+index_t checked_bytes(DType dtype, const Shape& shape) {
+  index_t n = size_of(dtype);
+  for (index_t d : shape)
+    if (d < 0 || __builtin_mul_overflow(n, d, &n))
+      throw std::invalid_argument("array of shape " + shape.str() + " is too large");
+  return n;
+}
+
+void unlink(Node* n) {
+  Tape* t = n->tape;
+  (n->prev ? n->prev->next : t->first) = n->next;
+  (n->next ? n->next->prev : t->last) = n->prev;
+  --t->length;
+  n->tape = nullptr;
+  t->release();
+}
+
+// Nodes whose turn to be freed has come; a loop instead of recursion, for chains of a million ops.
+thread_local Node* doomed __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local bool freeing __attribute__((tls_model("initial-exec"))) = false;
+
+void release_inputs(Node* n) noexcept {
+  for (int k = 0; k < n->n_inputs; ++k)
+    if (Node* in = std::exchange(n->inputs()[k], nullptr)) release(in, n->reads_input(k) ? Value::reader : Value::ref);
+}
+
+void destroy(Node* n) noexcept {
+  if (n->tape) unlink(n);
+  if (n->buffer) n->buffer->release();
+  if (n->adjoint) release(n->adjoint, Value::reader);
+  release_inputs(n);
+  if (n->has_name) {
+    std::lock_guard guard(names().lock);
+    names().map.erase(n);
+  }
+  const std::size_t bytes = sizeof(Node) + n->n_inputs * sizeof(Node*);
+  n->~Node();
+  deallocate(n, bytes);
+}
+}  // namespace
+
+void drop(Value* v) noexcept {
+  Node* n = static_cast<Node*>(v);
+  if (n->tape) unlink(n);
+  n->next = doomed;
+  doomed = n;
+  if (freeing) return;
+  freeing = true;
+  while (doomed) {
+    Node* d = std::exchange(doomed, doomed->next);
+    destroy(d);
+  }
+  freeing = false;
+}
+
+void drop_data(Value* v) noexcept {
+  Node* n = static_cast<Node*>(v);
+  if (n->buffer) {
+    std::exchange(n->buffer, nullptr)->release();
+    n->data = nullptr;
+  }
+}
+
+void give_up_inputs(Node* n) {
+  if (std::exchange(n->released, true)) return;
+  release_inputs(n);
+  constexpr std::uint64_t self_reader = Value::reader - Value::ref;
+  if (n->op->reads & reads_output && n->counts.fetch_sub(self_reader, std::memory_order_acq_rel) >> 32 == 1)
+    drop_data(n);
+}
+
+Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alias) {
+  const auto bytes = static_cast<std::size_t>(checked_bytes(dtype, shape));
+  void* memory = allocate(sizeof(Node) + n_inputs * sizeof(Node*));
+  Node* n = new (memory) Node;
+  n->dtype = dtype;
+  n->shape = std::move(shape);
+  n->n_inputs = static_cast<std::uint16_t>(n_inputs);
+  for (std::size_t k = 0; k < n_inputs; ++k) n->inputs()[k] = nullptr;
+  Tensor out(n);
+  if (alias) {
+    n->buffer = node(*alias)->buffer;
+    n->buffer->retain();
+    n->data = (*alias).get()->data;
+    n->borrowed = (*alias).get()->borrowed;
+  } else {
+    n->buffer = Buffer::create(bytes);
+    n->data = n->buffer->data();
+  }
+  return out;
+}
+
+ThreadState& thread_state() { return state; }
+
+Tape& current_tape() {
+  if (!state.tape) state.tape = tape_owner.own = new Tape;
+  return *state.tape;
+}
+
+void record(Node* out, const Op& op, std::span<const Tensor> inputs) {
+  Tape& tape = current_tape();
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    Node* in = node(inputs[k]);
+    if (in && in->tape && in->tape != &tape)
+      throw std::runtime_error(std::string(op.name) + ": operand " + std::to_string(k) +
+                               " was recorded on another tape (another thread, or outside of this `with Tape()`); "
+                               "use it there, or pass operand.detach()");
+  }
+  out->op = &op;
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    Node* in = node(inputs[k]);
+    if (!in) continue;
+    in->counts.fetch_add(out->reads_input(static_cast<int>(k)) ? Value::reader : Value::ref, std::memory_order_relaxed);
+    out->inputs()[k] = in;
+    if (in->borrowed && in->buffer && out->reads_input(static_cast<int>(k))) {
+      Borrowed& lent = in->buffer->lender();
+      if (!std::exchange(lent.fingerprinted, true)) lent.fingerprint = fingerprint(lent.data, in->buffer->bytes);
+    }
+  }
+  if (op.reads & reads_output) out->counts.fetch_add(Value::reader - Value::ref, std::memory_order_relaxed);
+  out->epoch = epoch();
+  out->index = tape.recorded++;
+  out->tape = &tape;
+  tape.retain();
+  out->prev = tape.last;
+  (tape.last ? tape.last->next : tape.first) = out;
+  tape.last = out;
+  ++tape.length;
+  if (tape.keep) tape.kept.push_back(handle(out));
+}
+
+std::uint32_t epoch() { return global_epoch.load(std::memory_order_relaxed); }
+std::uint32_t next_epoch() { return global_epoch.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+void* writable_data(const Tensor& leaf) {
+  Node* n = node(leaf);
+  if (!n->buffer->unique() || n->buffer->borrowed) {
+    Buffer* copy = Buffer::create(n->buffer->bytes);
+    std::memcpy(copy->data(), n->data, n->buffer->bytes);
+    n->buffer->release();
+    n->buffer = copy;
+    n->data = copy->data();
+    n->borrowed = false;
+  }
+  n->epoch = next_epoch();
+  return n->data;
+}
+
+void set_name(Node* n, std::string name) {
+  std::lock_guard guard(names().lock);
+  n->has_name = !name.empty();
+  if (n->has_name)
+    names().map[n] = std::move(name);
+  else
+    names().map.erase(n);
+}
+
+std::string name_of(const Node* n) {
+  if (!n->has_name) return "";
+  std::lock_guard guard(names().lock);
+  return names().map.at(n);
+}
+
+}  // namespace engine
+
+Tensor empty(DType dtype, const Shape& shape) { return engine::create(dtype, shape, 0); }
+
+Tensor full(DType dtype, const Shape& shape, double value) {
+  Tensor t = empty(dtype, shape);
+  const index_t n = shape.size();
+  if (dtype == DType::f32)
+    std::fill_n(t.data<float>(), n, static_cast<float>(value));
+  else if (dtype == DType::f64)
+    std::fill_n(t.data<double>(), n, value);
+  else if (dtype == DType::i64)
+    std::fill_n(t.data<index_t>(), n, static_cast<index_t>(value));
+  else
+    std::fill_n(t.data<bool>(), n, value != 0);
+  return t;
+}
+
+Tensor::Tensor(double number) : Tensor(full(DType::f64, {}, number)) { v_->weak = true; }
+
+}  // namespace wengert

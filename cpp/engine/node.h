@@ -1,0 +1,116 @@
+// A node is a value and how it came about. The nodes of a tape form a list in recording order, which is a topological
+// order; a node leaves the list when nothing refers to it any more. Leaves and constants are nodes without an op.
+#pragma once
+#include <vector>
+
+#include "engine/memory.h"
+#include "ops/tensor.h"
+
+namespace wengert::engine {
+
+struct Node;
+
+// The list itself. Each thread has a current one; nodes keep their tape alive.
+struct Tape {
+  Node* first = nullptr;
+  Node* last = nullptr;
+  std::uint64_t recorded = 0;  // nodes ever recorded: the next index
+  std::size_t length = 0;      // nodes on the list now
+  bool keep = false;           // a tape made visible, or a recording to be replayed: everything stays on it
+  std::vector<Tensor> kept;
+  std::atomic<std::uint32_t> refs{1};
+
+  void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+};
+
+struct Node : Value {
+  const Op* op = nullptr;
+  Tape* tape = nullptr;
+  Node* prev = nullptr;
+  Node* next = nullptr;
+  Value* adjoint = nullptr;  // during a sweep: cotangent, or tangent in a forward push. Of a leaf: its .grad
+  Buffer* buffer = nullptr;  // none once the data are given back
+  std::uint64_t index = 0;   // position on the tape, if it has an op
+  index_t word = 0;
+  AttrsRef attrs;
+  std::uint32_t mark = 0;  // the sweep this node takes part in
+  std::uint16_t n_inputs = 0;
+  bool released = false;  // its inputs were given up by a backward
+  bool has_name = false;
+
+  Node** inputs() { return reinterpret_cast<Node**>(this + 1); }
+  Node* const* inputs() const { return reinterpret_cast<Node* const*>(this + 1); }
+  bool is_leaf() const { return requires_grad && !op; }
+  bool reads_input(int k) const { return k >= 31 || (op->reads >> k & 1); }
+};
+
+inline Node* node(const Tensor& t) { return static_cast<Node*>(t.get()); }
+// A new handle on a node.
+inline Tensor handle(Value* v) {
+  v->counts.fetch_add(Value::reader, std::memory_order_relaxed);
+  return Tensor(v);
+}
+
+// A node with room for its inputs and, unless `alias` lends its memory, uninitialised data.
+Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alias = nullptr);
+
+struct ThreadState {
+  Tape* tape = nullptr;  // made on first use
+  bool grad_enabled = true;
+};
+ThreadState& thread_state();
+Tape& current_tape();
+
+// Nobody else can see this tensor or its memory, so it may be overwritten.
+inline bool is_unique(const Tensor& t) {
+  return t.get()->counts.load(std::memory_order_acquire) == Value::reader && node(t)->buffer->unique() &&
+         !node(t)->borrowed && !node(t)->op;
+}
+
+// Gives up the inputs of a swept node: its rule cannot run again.
+void give_up_inputs(Node* n);
+
+// Puts an already computed node on the current tape.
+void record(Node* out, const Op& op, std::span<const Tensor> inputs);
+
+// Scopes.
+struct GradMode {
+  explicit GradMode(bool on) : before_(std::exchange(thread_state().grad_enabled, on)) {}
+  ~GradMode() { thread_state().grad_enabled = before_; }
+  GradMode(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Changing a leaf in place: counts up, so that a node recorded before the change knows that it is stale.
+std::uint32_t next_epoch();
+std::uint32_t epoch();
+
+// Copies the data first if anybody else (a NumPy view, a reshaped or detached tensor) looks at them.
+void* writable_data(const Tensor& leaf);
+
+void set_name(Node* n, std::string name);
+std::string name_of(const Node* n);  // "" if none
+
+// Called around long kernels, so that bindings may let other Python threads run.
+struct BlockingHooks {
+  void* (*enter)() = nullptr;
+  void (*leave)(void*) = nullptr;
+};
+extern BlockingHooks blocking_hooks;
+struct Blocking {
+  explicit Blocking(index_t work) : token_(work > 100'000 && blocking_hooks.enter ? blocking_hooks.enter() : nullptr) {}
+  ~Blocking() {
+    if (token_) blocking_hooks.leave(token_);
+  }
+  Blocking(const Blocking&) = delete;
+
+ private:
+  void* token_;
+};
+
+}  // namespace wengert::engine

@@ -1,0 +1,413 @@
+#include "engine/sweep.h"
+
+#include <algorithm>
+#include <string>
+#include <unordered_map>
+
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert::engine {
+namespace {
+
+std::atomic<std::uint32_t> sweeps{0};
+
+// Both directions: which nodes take part, and the extra leading axis.
+struct Walk {
+  const std::uint32_t id = sweeps.fetch_add(1, std::memory_order_relaxed) + 1;
+  index_t batch = -1;
+
+  Shape batched(const Shape& shape) const {
+    if (batch < 0) return shape;
+    Shape s = Shape::ones(shape.ndim() + 1);
+    s[0] = batch;
+    std::copy(shape.begin(), shape.end(), s.begin() + 1);
+    return s;
+  }
+  Tensor in_full(Tensor t, const Shape& shape) const {
+    if (batch < 0 && t.shape() == shape) return t;
+    const Shape want = batched(shape);
+    return t.shape() == want ? t : broadcast_to(t, want);
+  }
+};
+
+std::string describe(const Node* n) {
+  const std::string name = name_of(n);
+  return std::string(n->op ? n->op->name : "a tensor") + (name.empty() ? "" : " '" + name + "'");
+}
+
+// Operand k of n, for a rule that reads it.
+Tensor operand(const Node* n, int k) {
+  Node* in = n->inputs()[k];
+  if (!in) return {};
+  if (!in->op && in->epoch > n->epoch)
+    throw std::runtime_error(std::string(n->op->name) + ": operand " + std::to_string(k) + " (" + describe(in) +
+                             ", shape " + in->shape.str() +
+                             ") was changed in place after it was recorded; compute the result again");
+  if (in->borrowed && in->buffer && in->buffer->borrowed) {
+    const Borrowed& lent = in->buffer->lender();
+    if (lent.fingerprinted && fingerprint(lent.data, in->buffer->bytes) != lent.fingerprint)
+      throw std::runtime_error(std::string(n->op->name) + ": the NumPy buffer behind operand " + std::to_string(k) +
+                               " (shape " + in->shape.str() +
+                               ") was changed after it was recorded; use wg.tensor, which copies");
+  }
+  return handle(in);
+}
+
+// old + more, in place where nobody can tell.
+Tensor accumulate(Tensor old, const Tensor& more) {
+  if (!thread_state().grad_enabled && is_unique(old) && old.shape() == more.shape() && old.dtype() == more.dtype()) {
+    dispatch(old.dtype(), [&]<class T>(T) {
+      const T* in[] = {old.data<T>(), more.data<T>()};
+      const index_t steps[] = {1, 1};
+      kernels::table<T>().map[map_add](in, steps, old.data<T>(), old.size());
+    });
+    return old;
+  }
+  return add(old, more);
+}
+
+// The operation behind `input_node`: the identity.
+struct InputOp final : Op {
+  InputOp() : Op("input") { alias = true; }
+  void run(const Array*, int, const Array&, Params) const override {}
+  void vjp(Pullback& p) const override { p.add(0, p.lazy_g()); }
+  Tensor jvp(Pushforward& p) const override { return p.tangent(0); }
+};
+const InputOp input_op;
+
+// Cotangents by node, for few nodes mostly.
+class Results {
+ public:
+  Tensor& operator[](Node* n) {
+    if (items_.size() > 16) {
+      auto [at, is_new] = index_.try_emplace(n, items_.size());
+      if (is_new) items_.push_back({n, {}});
+      return items_[at->second].second;
+    }
+    for (auto& [key, value] : items_)
+      if (key == n) return value;
+    items_.push_back({n, {}});
+    if (items_.size() == 17)
+      for (std::size_t i = 0; i < items_.size(); ++i) index_[items_[i].first] = i;
+    return items_.back().second;
+  }
+  auto begin() { return items_.begin(); }
+  auto end() { return items_.end(); }
+
+ private:
+  std::vector<std::pair<Node*, Tensor>> items_;
+  std::unordered_map<Node*, std::size_t> index_;
+};
+
+// Work on the tape that a node is on, whichever is current.
+struct OnTape {
+  explicit OnTape(Tape* t) : before_(thread_state().tape) {
+    if (t) thread_state().tape = t;
+  }
+  ~OnTape() { thread_state().tape = before_; }
+  OnTape(const OnTape&) = delete;
+
+ private:
+  Tape* before_;
+};
+
+// --- reverse ---------------------------------------------------------------------------------------------------
+class Sweep final : public Walk {
+ public:
+  bool pruned = false;   // only nodes marked with our id take part
+  bool release = false;  // swept nodes give up their inputs in the end
+  Results results;       // the cotangents of leaves, or of the nodes we were asked for
+
+  ~Sweep() {
+    for (Node* n : swept_) engine::release(n, Value::ref);
+    for (Node* n = at_; n && pending_; n = n->prev)  // left by an exception
+      if (n->op && n->adjoint) Tensor(std::exchange(n->adjoint, nullptr)), --pending_;
+  }
+
+  bool needs(const Node* n) const { return n->requires_grad && (!pruned || n->mark == id); }
+
+  // The chain rule as a sum over consumers: each adds its share.
+  void add(Node* to, Tensor c) {
+    if (!to->op) {
+      Tensor& total = results[to];
+      total = total ? accumulate(std::move(total), c) : std::move(c);
+    } else if (to->adjoint) {
+      to->adjoint = accumulate(Tensor(std::exchange(to->adjoint, nullptr)), c).take();
+    } else {
+      to->adjoint = c.take();
+      ++pending_;
+    }
+  }
+
+  // From `n` on, whatever depends on a marked node is marked.
+  void mark_from(Node* n) {
+    for (; n; n = n->next)
+      for (int k = 0; k < n->n_inputs && n->mark != id; ++k)
+        if (Node* in = n->inputs()[k]; in && in->mark == id) n->mark = id;
+  }
+
+  // Backwards over the list: the whole of reverse mode.
+  void run(Node* from, std::uint64_t first_index, std::span<const Tensor> stop_at = {});
+
+  void finish() {
+    if (release)
+      for (Node* n : swept_) give_up_inputs(n);
+  }
+
+ private:
+  Node* at_ = nullptr;
+  std::size_t pending_ = 0;  // nodes that hold a cotangent
+  std::vector<Node*> swept_;
+};
+
+class SweepRule final : public Pullback {
+ public:
+  SweepRule(Sweep& s, Node* n, Tensor g) : s_(s), n_(n), g_(std::move(g)) {}
+  bool needs(int k) const override { return n_->inputs()[k] && s_.needs(n_->inputs()[k]); }
+  int n_inputs() const override { return n_->n_inputs; }
+  Tensor input(int k) const override { return operand(n_, k); }
+  Tensor output() const override { return handle(n_); }
+  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
+  DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
+  const Shape& output_shape() const override { return n_->shape; }
+  Params params() const override { return {n_->word, n_->attrs.get()}; }
+  Tensor lazy_g() const override { return g_; }
+  Tensor g() const override { return s_.in_full(g_, n_->shape); }
+  Shape batched(const Shape& s) const override { return s_.batched(s); }
+
+  void add(int k, Tensor c) override { s_.add(n_->inputs()[k], std::move(c)); }
+
+  void add_broadcast(int k, Tensor c) override {
+    Node* in = n_->inputs()[k];
+    if (!(n_->shape == in->shape)) c = unbroadcast(std::move(c), n_->shape, in->shape);
+    s_.add(in, std::move(c));
+  }
+
+  void begin_formula() override {
+    first_ = current_tape().recorded;
+    grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
+  }
+  void end_formula(const Tensor& formula) override {
+    thread_state().grad_enabled = grad_enabled_;
+    if (!formula.requires_grad()) return;
+    Node* last = current_tape().last;
+    if (s_.pruned) {
+      Node* n = last;
+      while (n->prev && n->prev->index >= first_) n = n->prev;
+      s_.mark_from(n);
+    }
+    if (!s_.needs(node(formula))) return;
+    s_.add(node(formula), g_);
+    s_.run(last, first_);
+  }
+
+ private:
+  Tensor unbroadcast(Tensor c, const Shape& from, const Shape& to) const {
+    const int lead = s_.batch >= 0;
+    std::vector<index_t> summed;
+    double copies = 1;  // along an axis where the contribution is constant, the sum is a product
+    for (int i = 0; i < from.ndim(); ++i) {
+      if (i < to.ndim() && to.back(i) == from.back(i)) continue;
+      if (c.shape().back(i) == from.back(i))
+        summed.push_back(-1 - i);
+      else
+        copies *= static_cast<double>(from.back(i));
+    }
+    if (!summed.empty()) c = sum(c, summed, true);
+    if (copies != 1) c = c * copies;
+    if (c.ndim() == to.ndim() + lead) return c;
+    Shape s = Shape::ones(to.ndim() + lead);  // drop the leading ones
+    for (int i = 0; i < to.ndim(); ++i) s.back(i) = c.shape().back(i);
+    if (lead) s[0] = c.shape()[0];
+    return reshape(c, s);
+  }
+
+  Sweep& s_;
+  Node* n_;
+  Tensor g_;
+  std::uint64_t first_ = 0;
+  bool grad_enabled_ = false;
+};
+
+void Sweep::run(Node* from, std::uint64_t first_index, std::span<const Tensor> stop_at) {
+  for (Node* n = from; n && n->index >= first_index && pending_; n = n->prev) {
+    if (!n->adjoint) continue;
+    if (first_index == 0) at_ = n;
+    Tensor g(std::exchange(n->adjoint, nullptr));
+    --pending_;
+    if (n->op == &input_op && std::any_of(stop_at.begin(), stop_at.end(), [n](auto& t) { return t.get() == n; })) {
+      results[n] = std::move(g);
+      continue;
+    }
+    if (n->released)
+      throw std::runtime_error("backward: the tape behind " + describe(n) +
+                               " was released by an earlier backward; pass retain_tape=True to that one");
+    n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
+    swept_.push_back(n);
+    SweepRule rule(*this, n, std::move(g));
+    n->op->vjp(rule);
+  }
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------
+class Push final : public Walk {
+ public:
+  ~Push() {
+    for (Node* n : touched_) {
+      if (n->adjoint) Tensor(std::exchange(n->adjoint, nullptr));
+      engine::release(n, Value::ref);
+    }
+  }
+  void set(Node* n, Tensor t) {
+    n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
+    touched_.push_back(n);
+    n->adjoint = t.take();
+  }
+  static bool has(const Node* n) { return n && n->op && n->adjoint; }
+  void run(Node* from, const Node* last);
+
+ private:
+  std::vector<Node*> touched_;
+};
+
+class PushRule final : public Pushforward {
+ public:
+  PushRule(Push& p, Node* n) : p_(p), n_(n) {}
+  int n_inputs() const override { return n_->n_inputs; }
+  Tensor input(int k) const override { return operand(n_, k); }
+  Tensor output() const override { return handle(n_); }
+  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
+  const Shape& output_shape() const override { return n_->shape; }
+  DType output_dtype() const override { return n_->dtype; }
+  Params params() const override { return {n_->word, n_->attrs.get()}; }
+  bool has_tangent(int k) const override { return Push::has(n_->inputs()[k]); }
+  Tensor tangent(int k) const override {
+    Node* in = n_->inputs()[k];
+    return Push::has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
+  }
+  Shape batched(const Shape& s) const override { return p_.batched(s); }
+
+  void begin_formula() override {
+    first_ = current_tape().recorded;
+    grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
+  }
+  Tensor end_formula(const Tensor& formula) override {
+    thread_state().grad_enabled = grad_enabled_;
+    Node* last = current_tape().last;
+    Node* n = last;
+    while (n->prev && n->prev->index >= first_) n = n->prev;
+    if (n->index >= first_) p_.run(n, last);
+    Node* f = node(formula);
+    return Push::has(f) ? handle(f->adjoint) : full(f->dtype, batched(f->shape), 0);
+  }
+
+ private:
+  Push& p_;
+  Node* n_;
+  std::uint64_t first_ = 0;
+  bool grad_enabled_ = false;
+};
+
+void Push::run(Node* from, const Node* last) {
+  for (Node* n = from;; n = n->next) {
+    const bool active = !n->adjoint && std::any_of(n->inputs(), n->inputs() + n->n_inputs, has);
+    if (active) {
+      PushRule rule(*this, n);
+      set(n, in_full(n->op->jvp(rule), n->shape));
+    }
+    if (n == last) return;
+  }
+}
+
+}  // namespace
+
+Tensor input_node(const Tensor& x) {
+  Tensor out = create(x.dtype(), x.shape(), 1, &x);
+  node(out)->requires_grad = true;
+  record(node(out), input_op, {&x, 1});
+  return out;
+}
+
+bool reaches_outside(std::span<const Tensor> inputs) {
+  Node* first = nullptr;
+  for (const Tensor& x : inputs)
+    if (!first || node(x)->index < first->index) first = node(x);
+  for (Node* n = first; n; n = n->next)
+    for (int k = 0; k < n->n_inputs; ++k)
+      if (const Node* in = n->inputs()[k]; in && in->requires_grad && (!in->op || in->index < first->index))
+        return true;
+  return false;
+}
+
+void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool create_graph) {
+  Node* root = node(output);
+  if (!root->requires_grad)
+    throw std::runtime_error(
+        "backward: the result does not depend on any tensor with requires_grad=True (or was computed under no_grad)");
+  Sweep s;
+  s.release = !retain_tape && !create_graph && root->tape && !root->tape->keep;
+  {
+    GradMode mode(create_graph);
+    OnTape tape(root->tape);
+    s.add(root, seed);
+    if (root->op) s.run(root, 0);
+    for (auto& [leaf, g] : s.results) g = s.in_full(std::move(g), leaf->shape);
+    for (auto& [leaf, g] : s.results) {
+      if (leaf->adjoint) g = accumulate(Tensor(std::exchange(leaf->adjoint, nullptr)), g);
+      leaf->adjoint = g.take();
+    }
+  }
+  s.finish();
+}
+
+std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> seeds,
+                              std::span<const Tensor> wrt, bool create_graph, index_t batch) {
+  Sweep s;
+  s.pruned = true;
+  s.batch = batch;
+  Node* first = nullptr;
+  for (const Tensor& x : wrt) {
+    node(x)->mark = s.id;
+    if (!first || node(x)->index < first->index) first = node(x);
+  }
+  GradMode mode(create_graph);
+  OnTape tape(first ? first->tape : nullptr);
+  if (first) s.mark_from(first);
+  Node* last = nullptr;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    Node* n = node(outputs[k]);
+    if (!seeds[k] || n->mark != s.id) continue;
+    if (!last || n->index > last->index) last = n;
+    s.add(n, seeds[k]);
+  }
+  s.run(last, 0, wrt);
+  std::vector<Tensor> result;
+  for (const Tensor& x : wrt) {
+    Tensor g = s.results[node(x)];
+    result.push_back(g ? s.in_full(g, x.shape()) : full(x.dtype(), s.batched(x.shape()), 0));
+  }
+  return result;
+}
+
+std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> tangents, std::span<const Tensor> outputs,
+                         index_t batch) {
+  Push p;
+  p.batch = batch;
+  Node* first = nullptr;
+  Node* last = nullptr;
+  for (std::size_t k = 0; k < wrt.size(); ++k) {
+    if (!first || node(wrt[k])->index < first->index) first = node(wrt[k]);
+    p.set(node(wrt[k]), tangents[k]);
+  }
+  OnTape tape(first ? first->tape : nullptr);
+  for (const Tensor& y : outputs)
+    if (node(y)->op && node(y)->tape == first->tape && (!last || node(y)->index > last->index)) last = node(y);
+  if (first && last && last->index >= first->index) p.run(first, last);
+  std::vector<Tensor> result;
+  for (const Tensor& y : outputs)
+    result.push_back(Push::has(node(y)) ? handle(node(y)->adjoint) : full(y.dtype(), p.batched(y.shape()), 0));
+  return result;
+}
+
+}  // namespace wengert::engine

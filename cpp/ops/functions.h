@@ -1,0 +1,63 @@
+// The functions of the library, for rules and for C++ users. Elementwise ones come from the page of derivatives.
+// Axes count from the front, or from the back if negative, as in NumPy. Errors name the op and the shapes.
+#pragma once
+#include "ops/tensor.h"
+
+namespace wengert {
+
+#define UNARY(NAME, DOC, DOMAIN, F, DX) Tensor NAME(const Tensor& x);
+#define BINARY(NAME, DOC, DOMAIN, F, DA, DB) Tensor NAME(const Tensor& a, const Tensor& b);
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC) Tensor NAME(const Tensor& a, const Tensor& b, const Tensor& c);
+#define PREDICATE(NAME, DOC, DOMAIN, F) Tensor NAME(const Tensor& a, const Tensor& b);
+#include "ops/elementwise.def"
+
+inline Tensor operator-(const Tensor& x) { return negative(x); }
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return subtract(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return multiply(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return divide(a, b); }
+inline Tensor operator<(const Tensor& a, const Tensor& b) { return less(a, b); }
+inline Tensor operator<=(const Tensor& a, const Tensor& b) { return less_equal(a, b); }
+inline Tensor operator>(const Tensor& a, const Tensor& b) { return greater(a, b); }
+inline Tensor operator>=(const Tensor& a, const Tensor& b) { return greater_equal(a, b); }
+inline Tensor operator==(const Tensor& a, const Tensor& b) { return equal(a, b); }
+inline Tensor operator!=(const Tensor& a, const Tensor& b) { return not_equal(a, b); }
+inline Tensor operator&(const Tensor& a, const Tensor& b) { return logical_and(a, b); }
+inline Tensor operator|(const Tensor& a, const Tensor& b) { return logical_or(a, b); }
+
+using Axes = std::span<const index_t>;
+std::vector<index_t> all_axes(const Tensor& x);
+
+// Linear algebra
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans_b = false);
+
+// Reductions
+Tensor sum(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor mean(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor max(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor min(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor logsumexp(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor softmax(const Tensor& x, index_t axis = -1);
+Tensor log_softmax(const Tensor& x, index_t axis = -1);
+// One loss a row of x[..., classes]: logsumexp(row) - row[label].
+Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels);
+
+// Shapes
+Tensor cast(const Tensor& x, DType dtype);
+Tensor reshape(const Tensor& x, Shape shape);
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+Tensor permute(const Tensor& x, Axes axes);
+Tensor transpose(const Tensor& x);  // swaps the last two axes
+Tensor concat(std::span<const Tensor> xs, index_t axis);
+
+// Indexing
+// Every axis from `start` by `step`, `shape[i]` elements; `unslice` puts them back into zeros of `shape`.
+Tensor slice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape);
+Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape);
+// Along `axis`, the entries that the 1-d `indices` name; `scatter_add` adds them up into zeros, `size` long there.
+Tensor gather(const Tensor& x, const Tensor& indices, index_t axis);
+Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t size);
+
+index_t normalize_axis(const char* op, index_t axis, int ndim);  // from the front; IndexError if out of range
+
+}  // namespace wengert

@@ -1,0 +1,202 @@
+// Indexing: slices, and gathering by integers. Each op and its transpose are a pair, so the rules close.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert {
+namespace {
+
+// Visits the elements of a slice: f(offset in the whole array, offset in the slice, length of a run, step in the run).
+template <class F>
+void for_each_run(const Shape& whole, const Shape& part, const Attrs& a, F&& f) {
+  const int ndim = part.ndim(), given = static_cast<int>(a.list.size());
+  if (part.size() == 0) return;
+  index_t stride[Shape::max_ndim], count[Shape::max_ndim] = {};
+  index_t s = 1, at = 0;
+  for (int i = 0; i < ndim; ++i) {  // from the last axis; axes beyond those given are taken whole
+    const index_t start = i < given ? a.list[static_cast<std::size_t>(i)] : 0;
+    const index_t step = i < given ? a.list2[static_cast<std::size_t>(i)] : 1;
+    at += start * s;
+    stride[i] = step * s;
+    s *= whole.back(i);
+  }
+  const index_t run = ndim ? part.back(0) : 1, size = part.size();
+  for (index_t done = 0; done < size; done += run) {
+    f(at, done, run, ndim ? stride[0] : 1);
+    for (int i = 1; i < ndim; ++i) {
+      at += stride[i];
+      if (++count[i] < part.back(i)) break;
+      at -= stride[i] * count[i];
+      count[i] = 0;
+    }
+  }
+}
+
+template <class F>
+void by_width(DType t, F&& f) {
+  if (size_of(t) == 8)
+    f(std::uint64_t{});
+  else if (size_of(t) == 4)
+    f(std::uint32_t{});
+  else
+    f(std::uint8_t{});
+}
+
+// Attrs: start and step of each axis, from the last.
+std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, index_t missing) {
+  std::vector<index_t> front(static_cast<std::size_t>(ndim), missing);
+  for (std::size_t i = 0; i < back.size(); ++i) front[static_cast<std::size_t>(ndim) - 1 - i] = back[i];
+  return front;
+}
+
+struct Slice final : Op {
+  Slice() : Op("slice") {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    by_width(out.dtype, [&]<class W>(W) {
+      for_each_run(*in[0].shape, *out.shape, *p.attrs, [&](index_t from, index_t to, index_t n, index_t step) {
+        const W* x = in[0].as<W>() + from;
+        W* y = out.as<W>() + to;
+        if (step == 1)
+          std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(W));
+        else
+          for (index_t i = 0; i < n; ++i) y[i] = x[i * step];
+      });
+    });
+  }
+  void vjp(Pullback& p) const override {
+    const Tensor g = p.g();
+    const Attrs& a = *p.params().attrs;
+    p.add(0,
+          unslice(g, from_front(a.list, g.ndim(), 0), from_front(a.list2, g.ndim(), 1), p.batched(p.input_shape(0))));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const Tensor t = p.tangent(0);
+    const Attrs& a = *p.params().attrs;
+    return slice(t, from_front(a.list, t.ndim(), 0), from_front(a.list2, t.ndim(), 1), p.batched(p.output_shape()));
+  }
+};
+const Slice slice_op;
+
+struct Unslice final : Op {
+  Unslice() : Op("unslice") {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
+    by_width(out.dtype, [&]<class W>(W) {
+      for_each_run(*out.shape, *in[0].shape, *p.attrs, [&](index_t to, index_t from, index_t n, index_t step) {
+        const W* x = in[0].as<W>() + from;
+        W* y = out.as<W>() + to;
+        for (index_t i = 0; i < n; ++i) y[i * step] = x[i];
+      });
+    });
+  }
+  void vjp(Pullback& p) const override {
+    const Tensor g = p.g();
+    const Attrs& a = *p.params().attrs;
+    p.add(0, slice(g, from_front(a.list, g.ndim(), 0), from_front(a.list2, g.ndim(), 1), p.batched(p.input_shape(0))));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const Tensor t = p.tangent(0);
+    const Attrs& a = *p.params().attrs;
+    return unslice(t, from_front(a.list, t.ndim(), 0), from_front(a.list2, t.ndim(), 1), p.batched(p.output_shape()));
+  }
+};
+const Unslice unslice_op;
+
+// x as [outer, size, width] around the axis that `back` counts from the end.
+struct Around {
+  index_t outer = 1, size, width = 1;
+  Around(const Shape& s, int back) : size(s.back(back)) {
+    for (int i = 0; i < back; ++i) width *= s.back(i);
+    for (int i = back + 1; i < s.ndim(); ++i) outer *= s.back(i);
+  }
+};
+
+// Word: the axis, from the end.
+struct Gather final : Op {
+  Gather() : Op("gather", 2) {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    const Around a(*in[0].shape, static_cast<int>(p.word));
+    const index_t n = in[1].shape->size();
+    auto each = [&]<class T>(T) {
+      for (index_t o = 0; o < a.outer; ++o)
+        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, in[1].as<index_t>(),
+                                   out.as<T>() + o * n * a.width, n, a.width);
+    };
+    if (is_float(out.dtype)) return dispatch(out.dtype, each);
+    by_width(out.dtype, [&]<class W>(W) {
+      for (index_t o = 0; o < a.outer; ++o)
+        for (index_t i = 0; i < n; ++i)
+          std::copy_n(in[0].as<W>() + (o * a.size + in[1].as<index_t>()[i]) * a.width, a.width,
+                      out.as<W>() + (o * n + i) * a.width);
+    });
+  }
+  void vjp(Pullback& p) const override {
+    const index_t axis = -1 - p.params().word;
+    p.add(0, scatter_add(p.g(), p.input(1), axis, p.input_shape(0).back(static_cast<int>(p.params().word))));
+  }
+  Tensor jvp(Pushforward& p) const override { return gather(p.tangent(0), p.input(1), -1 - p.params().word); }
+};
+const Gather gather_op;
+
+struct ScatterAdd final : Op {
+  ScatterAdd() : Op("scatter_add", 2) {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
+    const Around a(*out.shape, static_cast<int>(p.word));
+    const index_t n = in[1].shape->size();
+    dispatch(out.dtype, [&]<class T>(T) {
+      for (index_t o = 0; o < a.outer; ++o)
+        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, in[1].as<index_t>(),
+                                        out.as<T>() + o * a.size * a.width, n, a.width);
+    });
+  }
+  void vjp(Pullback& p) const override { p.add(0, gather(p.g(), p.input(1), -1 - p.params().word)); }
+  Tensor jvp(Pushforward& p) const override {
+    const int back = static_cast<int>(p.params().word);
+    return scatter_add(p.tangent(0), p.input(1), -1 - p.params().word, p.output_shape().back(back));
+  }
+};
+const ScatterAdd scatter_add_op;
+
+Tensor apply_slice(const Op& op, const Tensor& x, std::span<const index_t> start, std::span<const index_t> step,
+                   const Shape& shape) {
+  auto* attrs = new Attrs;
+  AttrsRef keep(attrs);
+  attrs->list.assign(start.rbegin(), start.rend());
+  attrs->list2.assign(step.rbegin(), step.rend());
+  return apply(op, {x}, x.dtype(), shape, 0, keep);
+}
+
+}  // namespace
+
+Tensor slice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape) {
+  return apply_slice(slice_op, x, start, step, shape);
+}
+Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape) {
+  return apply_slice(unslice_op, x, start, step, shape);
+}
+
+Tensor gather(const Tensor& x, const Tensor& indices, index_t axis) {
+  axis = normalize_axis("gather", axis, x.ndim());
+  const index_t size = x.shape()[static_cast<int>(axis)];
+  if (indices.dtype() != DType::i64 || indices.ndim() != 1)
+    throw TypeError("gather: indices must be a one-dimensional integer array");
+  for (index_t i = 0; i < indices.size(); ++i)
+    if (const index_t at = indices.data<index_t>()[i]; at < 0 || at >= size)
+      throw std::out_of_range("gather: index " + std::to_string(at) + " is out of range for axis " +
+                              std::to_string(axis) + " of size " + std::to_string(size));
+  Shape out = x.shape();
+  out[static_cast<int>(axis)] = indices.size();
+  return apply(gather_op, {x, indices}, x.dtype(), std::move(out), x.ndim() - 1 - axis);
+}
+
+Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t size) {
+  axis = normalize_axis("scatter_add", axis, x.ndim());
+  Shape out = x.shape();
+  out[static_cast<int>(axis)] = size;
+  return apply(scatter_add_op, {x, indices}, x.dtype(), std::move(out), x.ndim() - 1 - axis);
+}
+
+}  // namespace wengert

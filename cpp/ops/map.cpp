@@ -1,0 +1,274 @@
+#include "ops/map.h"
+
+#include <cstring>
+
+#include "engine/threads.h"
+#include "ops/elementwise.h"
+#include "ops/functions.h"
+
+namespace wengert {
+namespace {
+
+// Operands laid over the result's axes: a step of 1 element or 0 along the last, strides along the others.
+// Neighbouring axes that every operand walks alike are merged, so most calls have one axis left.
+constexpr int max_operands = 5;
+struct Walk {
+  int ndim = 0;
+  index_t size[Shape::max_ndim];
+  index_t stride[max_operands][Shape::max_ndim];
+};
+
+Walk plan(const Array* in, int n, const Shape& out) {
+  Walk w;
+  index_t stride[max_operands];
+  for (int k = 0; k < n; ++k) stride[k] = 1;
+  for (int i = 0; i < out.ndim(); ++i) {  // from the last axis
+    const index_t d = out.back(i);
+    if (d == 1) continue;
+    index_t step[max_operands];
+    bool merges = w.ndim > 0;
+    for (int k = 0; k < n; ++k) {
+      const Shape* s = in[k].data ? in[k].shape : nullptr;
+      const bool varies = s && i < s->ndim() && s->back(i) != 1;
+      step[k] = varies ? stride[k] : 0;
+      if (varies) stride[k] *= d;
+      merges = merges && step[k] == w.stride[k][w.ndim - 1] * w.size[w.ndim - 1];
+    }
+    if (merges) {
+      w.size[w.ndim - 1] *= d;
+    } else {
+      for (int k = 0; k < n; ++k) w.stride[k][w.ndim] = step[k];
+      w.size[w.ndim++] = d;
+    }
+  }
+  if (w.ndim == 0) {
+    for (int k = 0; k < n; ++k) w.stride[k][0] = 0;
+    w.size[w.ndim++] = 1;
+  }
+  return w;
+}
+
+constexpr index_t parallel_grain = 16384;
+
+template <class T>
+void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
+  T* y = out.as<T>();
+  const index_t size = out.shape->size();
+  if (size == 0) return;
+  const Walk w = plan(in, n, *out.shape);
+  index_t step[max_operands];
+  for (int k = 0; k < n; ++k) step[k] = w.stride[k][0];
+  const index_t row = w.size[0];
+  if (w.ndim == 1) {
+    parallel_for(row, parallel_grain, [&](index_t begin, index_t end) {
+      const T* at[max_operands];
+      for (int k = 0; k < n; ++k) at[k] = in[k].as<T>() + begin * step[k];
+      f(at, step, y + begin, end - begin);
+    });
+    return;
+  }
+  parallel_for(size / row, std::max<index_t>(1, parallel_grain / row), [&](index_t begin, index_t end) {
+    index_t count[Shape::max_ndim];
+    const T* at[max_operands];
+    for (int k = 0; k < n; ++k) at[k] = in[k].as<T>();
+    index_t rest = begin;
+    for (int d = 1; d < w.ndim; ++d) {
+      count[d] = rest % w.size[d];
+      rest /= w.size[d];
+      for (int k = 0; k < n; ++k) at[k] += count[d] * w.stride[k][d];
+    }
+    for (index_t i = begin; i < end; ++i) {
+      f(at, step, y + i * row, row);
+      for (int d = 1; d < w.ndim; ++d) {
+        for (int k = 0; k < n; ++k) at[k] += w.stride[k][d];
+        if (++count[d] < w.size[d]) break;
+        for (int k = 0; k < n; ++k) at[k] -= w.size[d] * w.stride[k][d];
+        count[d] = 0;
+      }
+    }
+  });
+}
+
+// --- the page of derivatives, as objects -----------------------------------------------------------------------
+using formula::reads;
+
+template <class F, int k>
+Tensor expand(const Tensor* in) {
+  if constexpr (F::arity == 1)
+    return F::template d<k>(in[0], in[1], in[2]);
+  else if constexpr (F::arity == 2)
+    return F::template d<k>(in[0], in[1], in[2], in[3]);
+  else
+    return F::template d<k>(in[0], in[1], in[2], in[3], in[4]);
+}
+
+// Bits of the operands and of the result, as Op::reads wants them.
+template <class F, int... k>
+constexpr unsigned reads_of() {
+  constexpr unsigned bits = (reads<F, k>() | ... | 0u);
+  constexpr unsigned operands = (1u << F::arity) - 1;
+  return (bits & operands) | (bits >> F::arity & 1u ? reads_output : 0u);
+}
+
+#define DOMAIN(...) {__VA_ARGS__}
+#define DOMAIN2(...) {__VA_ARGS__}
+#define DOMAIN3(...) {__VA_ARGS__}
+#define PULLBACK(NAME, K, D) \
+  {#NAME "'", reads<formula::NAME##_op, K>(), map_##NAME##_d##K, &NAME##_object, expand<formula::NAME##_op, K>, #D}
+#define UNARY(NAME, DOC, DOMAIN, F, DX)                                                                            \
+  constexpr double NAME##_domain[] = DOMAIN;                                                                       \
+  extern const Elementwise NAME##_object;                                                                          \
+  const ElementwisePullback NAME##_pullbacks[] = {PULLBACK(NAME, 0, DX)};                                          \
+  const Elementwise NAME##_object(#NAME, reads_of<formula::NAME##_op, 0>(), map_##NAME, 1, DOC, #F, NAME##_domain, \
+                                  NAME##_pullbacks);
+#define BINARY(NAME, DOC, DOMAIN, F, DA, DB)                                                                          \
+  constexpr double NAME##_domain[] = DOMAIN;                                                                          \
+  extern const Elementwise NAME##_object;                                                                             \
+  const ElementwisePullback NAME##_pullbacks[] = {PULLBACK(NAME, 0, DA), PULLBACK(NAME, 1, DB)};                      \
+  const Elementwise NAME##_object(#NAME, reads_of<formula::NAME##_op, 0, 1>(), map_##NAME, 2, DOC, #F, NAME##_domain, \
+                                  NAME##_pullbacks);
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC)                                                         \
+  constexpr double NAME##_domain[] = DOMAIN;                                                              \
+  extern const Elementwise NAME##_object;                                                                 \
+  const ElementwisePullback NAME##_pullbacks[] = {PULLBACK(NAME, 0, DA), PULLBACK(NAME, 1, DB),           \
+                                                  PULLBACK(NAME, 2, DC)};                                 \
+  const Elementwise NAME##_object(#NAME, reads_of<formula::NAME##_op, 0, 1, 2>(), map_##NAME, 3, DOC, #F, \
+                                  NAME##_domain, NAME##_pullbacks);
+#define PREDICATE(NAME, DOC, DOMAIN, F)      \
+  constexpr double NAME##_domain[] = DOMAIN; \
+  const Elementwise NAME##_object(#NAME, 0, map_##NAME, 2, DOC, #F, NAME##_domain, {});
+#include "ops/elementwise.def"
+#undef PULLBACK
+
+}  // namespace
+
+#define UNARY(NAME, DOC, DOMAIN, F, DX) \
+  Tensor NAME(const Tensor& x) { return apply(NAME##_object, {&x, 1}); }
+#define BINARY(NAME, DOC, DOMAIN, F, DA, DB)      \
+  Tensor NAME(const Tensor& a, const Tensor& b) { \
+    const Tensor in[] = {a, b};                   \
+    return apply(NAME##_object, in);              \
+  }
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC)                  \
+  Tensor NAME(const Tensor& a, const Tensor& b, const Tensor& c) { \
+    const Tensor in[] = {a, b, c};                                 \
+    return apply(NAME##_object, in);                               \
+  }
+#define PREDICATE(NAME, DOC, DOMAIN, F) BINARY(NAME, DOC, DOMAIN, F, , )
+#include "ops/elementwise.def"
+
+std::span<const Elementwise* const> elementwise_ops() {
+  static const Elementwise* const all[] = {
+#define UNARY(NAME, DOC, DOMAIN, F, DX) &NAME##_object,
+#define BINARY(NAME, DOC, DOMAIN, F, DA, DB) &NAME##_object,
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC) &NAME##_object,
+#define PREDICATE(NAME, DOC, DOMAIN, F) &NAME##_object,
+#include "ops/elementwise.def"
+  };
+  return all;
+}
+
+void MapOp::run(const Array* in, int n, const Array& out, Params) const {
+  dispatch(out.dtype, [&]<class T>(T) { run_map<T>(kernels::table<T>().map[map], in, n, out); });
+}
+
+ElementwisePullback::ElementwisePullback(const char* name, unsigned reads, int map, const Elementwise* op,
+                                         Tensor (*f)(const Tensor*), const char* t)
+    : MapOp(name, reads, map), of(op), formula(f), text(t), passes_g(std::strcmp(t, "g") == 0) {}
+
+Elementwise::Elementwise(const char* name, unsigned reads, int map, int n, const char* d, const char* t,
+                         const double* dom, std::span<const ElementwisePullback> p)
+    : MapOp(name, reads, map), arity(n), doc(d), text(t), domain(dom), pullbacks(p) {
+  differentiable = !p.empty();
+}
+
+namespace {
+// The pullback of `op` to operand k, applied to g: in reverse a cotangent, forward a tangent.
+template <class Rule>
+Tensor apply_pullback(const Elementwise& op, int k, const Rule& rule, Tensor g) {
+  const ElementwisePullback& p = op.pullbacks[static_cast<std::size_t>(k)];
+  if (p.passes_g) return g;
+  Tensor in[max_operands];
+  const Shape* shapes[max_operands];
+  int n_shapes = 0;
+  for (int i = 0; i <= op.arity; ++i)
+    if (p.reads >> i & 1) {
+      in[i] = i < op.arity ? rule.input(i) : rule.output();
+      shapes[n_shapes++] = &in[i].shape();
+    }
+  shapes[n_shapes++] = &g.shape();
+  const DType dtype = g.dtype();
+  Shape shape = broadcast(op.name, {shapes, static_cast<std::size_t>(n_shapes)});
+  in[op.arity + 1] = std::move(g);
+  return apply(p, {in, static_cast<std::size_t>(op.arity + 2)}, dtype, std::move(shape));
+}
+}  // namespace
+
+void Elementwise::vjp(Pullback& p) const {
+  for (int k = 0; k < arity; ++k)
+    if (p.needs(k)) p.add_broadcast(k, apply_pullback(*this, k, p, p.lazy_g()));
+}
+
+Tensor Elementwise::jvp(Pushforward& p) const {
+  Tensor total;
+  for (int k = 0; k < arity; ++k) {
+    if (!p.has_tangent(k)) continue;
+    Tensor t = p.tangent(k);
+    const int missing = p.output_shape().ndim() - p.input_shape(k).ndim();
+    if (const int lead = t.ndim() - p.input_shape(k).ndim(); lead && missing) {  // (batch, 1..., shape)
+      Shape s = Shape::ones(t.ndim() + missing);
+      s[0] = t.shape()[0];
+      for (int i = 0; i < p.input_shape(k).ndim(); ++i) s.back(i) = t.shape().back(i);
+      t = reshape(t, s);
+    }
+    t = apply_pullback(*this, k, p, std::move(t));
+    total = total ? total + t : t;
+  }
+  return total;
+}
+
+void ElementwisePullback::vjp(Pullback& p) const {
+  Tensor in[max_operands];
+  for (int k = 0; k < p.n_inputs(); ++k)
+    if (reads >> k & 1) in[k] = p.input(k);
+  p.begin_formula();
+  p.end_formula(formula(in));
+}
+
+Tensor ElementwisePullback::jvp(Pushforward& p) const {
+  Tensor in[max_operands];
+  for (int k = 0; k < p.n_inputs(); ++k)
+    if (reads >> k & 1) in[k] = p.input(k);
+  p.begin_formula();
+  return p.end_formula(formula(in));
+}
+
+Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
+  const auto n = operands.size();
+  bool plain = true;  // one float dtype everywhere
+  for (const Tensor& t : operands) plain = plain && t.dtype() == operands[0].dtype() && !t.get()->weak;
+  plain = plain && is_float(operands[0].dtype());
+  Tensor cast_operands[3];
+  if (!plain) {
+    // NumPy's promotion: arrays decide, numbers follow; an integer or boolean array beside floats counts as float64,
+    // but a condition or mask does not widen float32.
+    bool any = false, f64 = false;
+    for (const Tensor& t : operands) {
+      if (t.get()->weak) continue;
+      if (is_float(t.dtype())) any = true;
+      f64 = f64 || t.dtype() == DType::f64 || t.dtype() == DType::i64;
+    }
+    const DType dtype = any && !f64 ? DType::f32 : DType::f64;
+    for (std::size_t k = 0; k < n; ++k) cast_operands[k] = cast(operands[k], dtype);
+    operands = {cast_operands, n};
+  }
+  const Shape* shapes[3];
+  bool same = true;
+  for (std::size_t k = 0; k < n; ++k) {
+    shapes[k] = &operands[k].shape();
+    same = same && *shapes[k] == *shapes[0];
+  }
+  return apply(op, operands, operands[0].dtype(), same ? *shapes[0] : broadcast(op.name, {shapes, n}));
+}
+
+}  // namespace wengert

@@ -1,0 +1,50 @@
+// Elementwise ops as the engine sees them: one object per line of the page of derivatives, and one per pullback.
+#pragma once
+#include <span>
+
+#include "kernels/table.h"
+#include "ops/tensor.h"
+
+namespace wengert {
+
+// Broadcasts its operands and runs one kernel of the table.
+struct MapOp : Op {
+  int map;  // MapId
+  MapOp(const char* name, unsigned reads, int m) : Op(name, reads), map(m) {}
+  void run(const Array* in, int n, const Array& out, Params) const final;
+};
+
+struct Elementwise;
+
+// The fused pullback of `of` to operand k: one kernel; differentiated in turn, it is expanded into its formula.
+struct ElementwisePullback final : MapOp {
+  const Elementwise* of;
+  Tensor (*formula)(const Tensor* in);
+  const char* text;
+  bool passes_g;  // the formula is "g"
+  ElementwisePullback(const char* name, unsigned reads, int map, const Elementwise* op, Tensor (*f)(const Tensor*),
+                      const char* t);
+  void vjp(Pullback&) const override;
+  Tensor jvp(Pushforward&) const override;
+};
+
+struct Elementwise final : MapOp {
+  int arity;
+  const char* doc;
+  const char* text;                                // the formula of the value
+  const double* domain;                            // where tests sample: low and high for each operand
+  std::span<const ElementwisePullback> pullbacks;  // none: a predicate
+  Elementwise(const char* name, unsigned reads, int map, int arity, const char* doc, const char* text,
+              const double* domain, std::span<const ElementwisePullback> pullbacks);
+  void vjp(Pullback&) const override;
+  Tensor jvp(Pushforward&) const override;
+};
+
+// All of them, in the order of the page.
+std::span<const Elementwise* const> elementwise_ops();
+
+// Applies it with NumPy's rules: broadcasting; numbers take the dtype of the arrays; integers and booleans become
+// float64 beside floats.
+Tensor apply(const Elementwise& op, std::span<const Tensor> operands);
+
+}  // namespace wengert

@@ -1,0 +1,143 @@
+// Matrix products. The rules of MatMul{ta, tb} are MatMuls with other flags, so nothing is ever transposed in memory.
+#include "engine/threads.h"
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert {
+namespace {
+
+enum : index_t { ta = 1, tb = 2 };
+
+struct MatMul final : Op {
+  MatMul() : Op("matmul", 3) {}
+
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
+    const index_t m = so.back(1), n = so.back(0), k = p.word & ta ? sa.back(1) : sa.back(0);
+    index_t batches = 1;
+    for (int i = 2; i < so.ndim(); ++i) batches *= so.back(i);
+    dispatch(out.dtype, [&]<class T>(T) {
+      kernels::MatMul<T> mm{in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(0), sb.back(0), n};
+      mm.trans_a = p.word & ta;
+      mm.trans_b = p.word & tb;
+      for (index_t b = 0; b < batches; ++b) {
+        // The offset of this batch in each operand, whose batch axes may be 1 or absent.
+        index_t rest = b, at_a = 0, at_b = 0, stride_a = m * k, stride_b = k * n;
+        for (int i = 2; i < so.ndim(); ++i) {
+          const index_t at = rest % so.back(i);
+          rest /= so.back(i);
+          if (i < sa.ndim() && sa.back(i) > 1) at_a += at * stride_a;
+          if (i < sb.ndim() && sb.back(i) > 1) at_b += at * stride_b;
+          if (i < sa.ndim()) stride_a *= sa.back(i);
+          if (i < sb.ndim()) stride_b *= sb.back(i);
+        }
+        mm.a = in[0].as<T>() + at_a;
+        mm.b = in[1].as<T>() + at_b;
+        mm.c = out.as<T>() + b * m * n;
+        matmul_parallel(mm);
+      }
+    });
+  }
+
+  // C = AB: dA = G B', dB = A' G, each product in the order that the flags ask for.
+  static Tensor da(const Tensor& g, const Tensor& b, index_t f) {
+    return f & ta ? matmul(b, g, f & tb, true) : matmul(g, b, false, !(f & tb));
+  }
+  static Tensor db(const Tensor& a, const Tensor& g, index_t f) {
+    return f & tb ? matmul(g, a, true, f & ta) : matmul(a, g, !(f & ta), false);
+  }
+  // Undoes the broadcasting of batch axes.
+  static void add(Pullback& p, int k, Tensor c) {
+    const Shape want = p.batched(p.input_shape(k));
+    std::vector<index_t> axes;
+    for (int i = 2; i < c.ndim(); ++i) {
+      const bool batch_axis = i == want.ndim() - 1 && want.ndim() > p.input_shape(k).ndim();
+      const bool leads = i == c.ndim() - 1 && want.ndim() > p.input_shape(k).ndim();
+      if (batch_axis || leads) continue;
+      if (i >= want.ndim() || (want.back(i) == 1 && c.shape().back(i) != 1)) axes.push_back(-1 - i);
+    }
+    if (!axes.empty()) c = sum(c, axes, true);
+    p.add(k, c.shape() == want ? c : reshape(c, want));
+  }
+  void vjp(Pullback& p) const override {
+    const index_t f = p.params().word;
+    const Tensor g = p.g();
+    if (p.needs(0)) add(p, 0, da(g, p.input(1), f));
+    if (p.needs(1)) add(p, 1, db(p.input(0), g, f));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const index_t f = p.params().word;
+    // A tangent's leading axis must stand before all batch axes of the result.
+    auto lift = [&](int k) {
+      Tensor t = p.tangent(k);
+      if (t.ndim() == p.input_shape(k).ndim()) return t;
+      Shape s = Shape::ones(p.output_shape().ndim() + 1);
+      s[0] = t.shape()[0];
+      for (int i = 0; i < p.input_shape(k).ndim(); ++i) s.back(i) = p.input_shape(k).back(i);
+      return reshape(t, s);
+    };
+    Tensor t;
+    if (p.has_tangent(0)) t = matmul(lift(0), p.input(1), f & ta, f & tb);
+    if (p.has_tangent(1)) {
+      Tensor u = matmul(p.input(0), lift(1), f & ta, f & tb);
+      t = t ? t + u : u;
+    }
+    return t;
+  }
+};
+const MatMul matmul_op;
+
+[[noreturn]] void refuse(const Tensor& a, const Tensor& b, const std::string& why) {
+  throw std::invalid_argument("matmul: " + a.shape().str() + " @ " + b.shape().str() + ": " + why);
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+  if (a.dtype() != b.dtype() || !is_float(a.dtype())) {
+    const bool f64 = a.dtype() == DType::f64 || b.dtype() == DType::f64 || !is_float(a.dtype()) || !is_float(b.dtype());
+    const DType t = f64 ? DType::f64 : DType::f32;
+    return matmul(cast(a, t), cast(b, t), trans_a, trans_b);
+  }
+  if (a.ndim() == 0 || b.ndim() == 0) refuse(a, b, "operands need at least one axis; use * for numbers");
+  if (a.ndim() == 1 || b.ndim() == 1) {  // vectors are rows on the left, columns on the right
+    const Tensor a2 = a.ndim() == 1 ? reshape(a, {1, a.shape()[0]}) : a;
+    const Tensor b2 = b.ndim() == 1 ? reshape(b, {b.shape()[0], 1}) : b;
+    const bool fa = a.ndim() > 1 && trans_a, fb = b.ndim() > 1 && trans_b;
+    if (a2.shape().back(fa ? 1 : 0) != b2.shape().back(fb ? 0 : 1))
+      refuse(a, b,
+             "inner sizes " + std::to_string(a2.shape().back(fa ? 1 : 0)) + " and " +
+                 std::to_string(b2.shape().back(fb ? 0 : 1)) + " differ");
+    const Tensor c = matmul(a2, b2, fa, fb);
+    std::vector<index_t> dims(c.shape().begin(), c.shape().end());
+    if (b.ndim() == 1) dims.pop_back();
+    if (a.ndim() == 1) dims.erase(dims.end() - (b.ndim() == 1 ? 1 : 2));
+    return reshape(c, Shape(dims));
+  }
+  const index_t m = a.shape().back(trans_a ? 0 : 1), k = a.shape().back(trans_a ? 1 : 0);
+  const index_t kb = b.shape().back(trans_b ? 0 : 1), n = b.shape().back(trans_b ? 1 : 0);
+  if (k != kb) refuse(a, b, "inner sizes " + std::to_string(k) + " and " + std::to_string(kb) + " differ");
+  if (a.ndim() > 2 && b.ndim() == 2 && !trans_a) {  // one tall product instead of many
+    index_t rows = 1;
+    for (int i = 1; i < a.ndim(); ++i) rows *= a.shape().back(i);
+    Shape out = a.shape();
+    out.back(0) = n;
+    return reshape(matmul(reshape(a, {rows, k}), b, false, trans_b), out);
+  }
+  const Shape batch_a(std::span(a.shape().begin(), a.shape().end() - 2));
+  const Shape batch_b(std::span(b.shape().begin(), b.shape().end() - 2));
+  const Shape* batches[] = {&batch_a, &batch_b};
+  Shape batch;
+  try {
+    batch = broadcast("matmul", batches);
+  } catch (const std::invalid_argument&) {
+    refuse(a, b, "batch axes do not broadcast");
+  }
+  Shape out = Shape::ones(batch.ndim() + 2);
+  std::copy(batch.begin(), batch.end(), out.begin());
+  out.back(1) = m;
+  out.back(0) = n;
+  return apply(matmul_op, {a, b}, a.dtype(), std::move(out), (trans_a ? index_t{ta} : 0) | (trans_b ? index_t{tb} : 0));
+}
+
+}  // namespace wengert

@@ -1,0 +1,297 @@
+// Shapes: cast, reshape, broadcast_to, permute, concat. All are linear: the forward rule is the op itself.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert {
+
+index_t normalize_axis(const char* op, index_t axis, int ndim) {
+  if (axis < -ndim || axis >= ndim)
+    throw std::out_of_range(std::string(op) + ": axis " + std::to_string(axis) + " is out of range for " +
+                            std::to_string(ndim) + " dimensions");
+  return axis < 0 ? axis + ndim : axis;
+}
+
+namespace {
+
+template <class F>
+decltype(auto) dispatch_any(DType t, F&& f) {
+  switch (t) {
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::i64:
+      return f(index_t{});
+    default:
+      return f(bool{});
+  }
+}
+
+struct Cast final : Op {
+  Cast() : Op("cast") {}
+  void run(const Array* in, int, const Array& out, Params) const override {
+    const index_t n = out.shape->size();
+    dispatch_any(in[0].dtype, [&]<class From>(From) {
+      dispatch_any(out.dtype, [&]<class To>(To) {
+        const From* x = in[0].as<From>();
+        To* y = out.as<To>();
+        for (index_t i = 0; i < n; ++i) y[i] = static_cast<To>(x[i]);
+      });
+    });
+  }
+  void vjp(Pullback& p) const override { p.add(0, cast(p.lazy_g(), p.input_dtype(0))); }
+  Tensor jvp(Pushforward& p) const override { return cast(p.tangent(0), p.output_dtype()); }
+};
+const Cast cast_op;
+
+struct Reshape final : Op {
+  Reshape() : Op("reshape") { alias = true; }
+  void run(const Array*, int, const Array&, Params) const override {}
+  void vjp(Pullback& p) const override { p.add(0, reshape(p.g(), p.batched(p.input_shape(0)))); }
+  Tensor jvp(Pushforward& p) const override { return reshape(p.tangent(0), p.batched(p.output_shape())); }
+};
+const Reshape reshape_op;
+
+struct BroadcastTo final : Op {
+  BroadcastTo() : Op("broadcast_to") {}
+  void run(const Array* in, int, const Array& out, Params) const override {
+    // Fill the last axes by copying ever longer rows: each axis is either copied or repeated.
+    const Shape &si = *in[0].shape, &so = *out.shape;
+    if (so.size() == 0) return;
+    const auto width = static_cast<std::size_t>(size_of(out.dtype));
+    copy(static_cast<const char*>(in[0].data), static_cast<char*>(out.data), si, so, so.ndim() - 1, width);
+  }
+  // The block below axis `i` (from the end): from si's layout to so's.
+  static void copy(const char* x, char* y, const Shape& si, const Shape& so, int i, std::size_t width) {
+    if (i < 0) {
+      std::memcpy(y, x, width);
+      return;
+    }
+    std::size_t block_in = width, block_out = width;
+    bool same = true;
+    for (int k = 0; k < i; ++k) {
+      if (k < si.ndim()) block_in *= static_cast<std::size_t>(si.back(k));
+      block_out *= static_cast<std::size_t>(so.back(k));
+      same = same && k < si.ndim() && si.back(k) == so.back(k);
+    }
+    const auto n = static_cast<std::size_t>(so.back(i));
+    if (i < si.ndim() && si.back(i) == so.back(i) && n != 1) {
+      if (same || i == 0) {
+        std::memcpy(y, x, n * block_out);
+      } else {
+        for (std::size_t j = 0; j < n; ++j) copy(x + j * block_in, y + j * block_out, si, so, i - 1, width);
+      }
+      return;
+    }
+    copy(x, y, si, so, i - 1, width);
+    for (std::size_t done = 1; done < n; done += std::min(done, n - done))
+      std::memcpy(y + done * block_out, y, std::min(done, n - done) * block_out);
+  }
+  void vjp(Pullback& p) const override { p.add_broadcast(0, p.lazy_g()); }
+  Tensor jvp(Pushforward& p) const override {
+    const Tensor t = p.tangent(0);
+    const int lead = t.ndim() - p.input_shape(0).ndim();
+    Shape s = Shape::ones(lead + p.output_shape().ndim());
+    if (lead) s[0] = t.shape()[0];
+    for (int i = 0; i < p.input_shape(0).ndim(); ++i) s.back(i) = p.input_shape(0).back(i);
+    return broadcast_to(reshape(t, s), p.batched(p.output_shape()));
+  }
+};
+const BroadcastTo broadcast_op;
+
+// Attrs: for each axis of the result, from the last, the operand's axis, also from the last.
+struct Permute final : Op {
+  Permute() : Op("permute") {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    dispatch_any(out.dtype, [&]<class T>(T) { run_as<T>(in[0], out, p.attrs->list); });
+  }
+  template <class T>
+  static void run_as(const Array& in, const Array& out, const std::vector<index_t>& axes) {
+    const int ndim = out.shape->ndim();
+    const index_t size = out.shape->size();
+    if (size == 0) return;
+    const T* x = in.as<T>();
+    T* y = out.as<T>();
+    // Leading axes that stay put are a batch; what remains is often one transposition of two blocks.
+    int moved = ndim;
+    while (moved > 0 && axes[static_cast<std::size_t>(moved - 1)] == moved - 1) --moved;
+    index_t batch = 1;
+    for (int i = moved; i < ndim; ++i) batch *= out.shape->back(i);
+    if constexpr (sizeof(T) >= 4 && !std::is_same_v<T, index_t>) {
+      for (int cut = 1; cut < moved; ++cut) {
+        bool rotates = true;
+        for (int i = 0; i < moved; ++i) rotates = rotates && axes[static_cast<std::size_t>(i)] == (i + cut) % moved;
+        if (!rotates) continue;
+        index_t cols = 1;  // of the operand: its last `cut` axes
+        for (int i = 0; i < cut; ++i) cols *= in.shape->back(i);
+        kernels::table<T>().transpose(x, y, batch, size / batch / cols, cols);
+        return;
+      }
+    }
+    index_t stride[Shape::max_ndim], step[Shape::max_ndim], count[Shape::max_ndim] = {};
+    index_t s = 1;
+    for (int i = 0; i < ndim; ++i) stride[i] = s, s *= in.shape->back(i);
+    for (int i = 0; i < ndim; ++i) step[i] = stride[axes[static_cast<std::size_t>(i)]];
+    const index_t row = ndim ? out.shape->back(0) : 1, by = ndim ? step[0] : 0;
+    for (index_t done = 0; done < size; done += row) {
+      for (index_t j = 0; j < row; ++j) y[done + j] = x[j * by];
+      for (int i = 1; i < ndim; ++i) {
+        x += step[i];
+        if (++count[i] < out.shape->back(i)) break;
+        x -= step[i] * count[i];
+        count[i] = 0;
+      }
+    }
+  }
+  // The axes from the front, for an array with or without the leading batch axis.
+  static std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, bool inverse) {
+    const int n = static_cast<int>(back.size());
+    std::vector<index_t> front(static_cast<std::size_t>(ndim));
+    for (int i = 0; i < ndim; ++i) {
+      const index_t from = i < n ? back[static_cast<std::size_t>(i)] : i;
+      if (inverse)
+        front[static_cast<std::size_t>(ndim - 1 - from)] = ndim - 1 - i;
+      else
+        front[static_cast<std::size_t>(ndim - 1 - i)] = ndim - 1 - from;
+    }
+    return front;
+  }
+  void vjp(Pullback& p) const override {
+    const Tensor g = p.lazy_g();
+    p.add(0, permute(g, from_front(p.params().attrs->list, g.ndim(), true)));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const Tensor t = p.tangent(0);
+    return permute(t, from_front(p.params().attrs->list, t.ndim(), false));
+  }
+};
+const Permute permute_op;
+
+// Word: the axis, from the end.
+struct Concat final : Op {
+  Concat() : Op("concat") {}
+  void run(const Array* in, int n, const Array& out, Params p) const override {
+    const int axis = static_cast<int>(p.word);
+    auto below = static_cast<std::size_t>(size_of(out.dtype));
+    for (int i = 0; i < axis; ++i) below *= static_cast<std::size_t>(out.shape->back(i));
+    index_t outer = 1;
+    for (int i = axis + 1; i < out.shape->ndim(); ++i) outer *= out.shape->back(i);
+    char* y = static_cast<char*>(out.data);
+    for (index_t o = 0; o < outer; ++o)
+      for (int k = 0; k < n; ++k) {
+        const std::size_t bytes = below * static_cast<std::size_t>(in[k].shape->back(axis));
+        if (bytes) std::memcpy(y, static_cast<const char*>(in[k].data) + static_cast<std::size_t>(o) * bytes, bytes);
+        y += bytes;
+      }
+  }
+  void vjp(Pullback& p) const override {
+    const int axis = static_cast<int>(p.params().word);
+    const Tensor g = p.g();
+    index_t at = 0;
+    for (int k = 0; k < p.n_inputs(); ++k) {
+      const Shape want = p.batched(p.input_shape(k));
+      if (p.needs(k)) {
+        std::vector<index_t> start(static_cast<std::size_t>(g.ndim()), 0), step(start.size(), 1);
+        start[static_cast<std::size_t>(g.ndim() - 1 - axis)] = at;
+        p.add(k, slice(g, start, step, want));
+      }
+      at += want.back(axis);
+    }
+  }
+  Tensor jvp(Pushforward& p) const override {
+    std::vector<Tensor> tangents;
+    for (int k = 0; k < p.n_inputs(); ++k) tangents.push_back(p.tangent(k));
+    return concat(tangents, -1 - p.params().word);
+  }
+};
+const Concat concat_op;
+
+}  // namespace
+
+Tensor cast(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype && !x.get()->weak) return x;
+  return apply(cast_op, {x}, dtype, x.shape());
+}
+
+Tensor reshape(const Tensor& x, Shape shape) {
+  if (x.shape() == shape) return x;
+  if (x.size() != shape.size())
+    throw std::invalid_argument("reshape: " + x.shape().str() + " has " + std::to_string(x.size()) + " elements, " +
+                                shape.str() + " has " + std::to_string(shape.size()));
+  return apply(reshape_op, {x}, x.dtype(), std::move(shape));
+}
+
+Tensor broadcast_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  bool fits = x.ndim() <= shape.ndim();
+  for (int i = 0; fits && i < x.ndim(); ++i) fits = x.shape().back(i) == shape.back(i) || x.shape().back(i) == 1;
+  if (!fits) throw std::invalid_argument("broadcast_to: " + x.shape().str() + " does not broadcast to " + shape.str());
+  return apply(broadcast_op, {x}, x.dtype(), shape);
+}
+
+Tensor permute(const Tensor& x, Axes axes) {
+  const int ndim = x.ndim();
+  if (static_cast<int>(axes.size()) != ndim)
+    throw std::invalid_argument("permute: " + std::to_string(axes.size()) + " axes for an array of shape " +
+                                x.shape().str());
+  auto* attrs = new Attrs;
+  AttrsRef keep(attrs);
+  attrs->list.assign(static_cast<std::size_t>(ndim), -1);
+  std::vector<index_t> dims(static_cast<std::size_t>(ndim));
+  std::vector<bool> used(static_cast<std::size_t>(ndim), false);
+  bool same = true;
+  for (int i = 0; i < ndim; ++i) {
+    const index_t from = normalize_axis("permute", axes[static_cast<std::size_t>(i)], ndim);
+    if (used[static_cast<std::size_t>(from)])
+      throw std::invalid_argument("permute: axis " + std::to_string(from) + " is named twice");
+    used[static_cast<std::size_t>(from)] = true;
+    dims[static_cast<std::size_t>(i)] = x.shape()[static_cast<int>(from)];
+    attrs->list[static_cast<std::size_t>(ndim - 1 - i)] = ndim - 1 - from;
+    same = same && from == i;
+  }
+  if (same) return x;
+  return apply(permute_op, {x}, x.dtype(), Shape(dims), 0, keep);
+}
+
+Tensor transpose(const Tensor& x) {
+  if (x.ndim() < 2) throw std::invalid_argument("transpose: needs two axes, got shape " + x.shape().str());
+  std::vector<index_t> axes = all_axes(x);
+  std::swap(axes[axes.size() - 1], axes[axes.size() - 2]);
+  return permute(x, axes);
+}
+
+Tensor concat(std::span<const Tensor> xs, index_t axis) {
+  if (xs.empty()) throw std::invalid_argument("concat: needs at least one array");
+  const Shape& first = xs[0].shape();
+  if (first.ndim() == 0) throw std::invalid_argument("concat: zero-dimensional arrays cannot be joined; use stack");
+  axis = normalize_axis("concat", axis, first.ndim());
+  Shape out = first;
+  DType dtype = xs[0].dtype();
+  bool mixed = false;
+  for (const Tensor& x : xs) {
+    bool fits = x.ndim() == first.ndim();
+    for (int i = 0; fits && i < first.ndim(); ++i) fits = i == axis || x.shape()[i] == first[i];
+    if (!fits)
+      throw std::invalid_argument("concat: shapes " + first.str() + " and " + x.shape().str() +
+                                  " differ outside of axis " + std::to_string(axis));
+    if (&x != &xs[0]) out[static_cast<int>(axis)] += x.shape()[static_cast<int>(axis)];
+    mixed = mixed || x.dtype() != dtype || x.get()->weak;
+  }
+  std::vector<Tensor> same;
+  if (mixed) {
+    bool any_float = false, f64 = false;
+    for (const Tensor& x : xs) {
+      any_float = any_float || is_float(x.dtype());
+      f64 = f64 || x.dtype() == DType::f64 || x.dtype() == DType::i64;
+    }
+    dtype = any_float ? (f64 ? DType::f64 : DType::f32) : DType::i64;
+    for (const Tensor& x : xs) same.push_back(cast(x, dtype));
+    xs = same;
+  }
+  return apply(concat_op, xs, dtype, out, first.ndim() - 1 - axis);
+}
+
+}  // namespace wengert

@@ -1,0 +1,12 @@
+"""Wengert: automatic differentiation for the CPU. A tape, made fast.
+
+Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
+"""
+
+from wengert import _core
+from wengert._elementwise import *  # noqa: F403
+from wengert._functions import *  # noqa: F403
+from wengert._indexing import take
+from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
+from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from wengert._version import __version__
