@@ -1,7 +1,9 @@
 // Elementwise kernels: every formula of ops/elementwise.def, and every pullback, as a loop over lanes.
 #pragma once
 #include "kernels/math.h"
+#include "kernels/special.h"
 #include "kernels/table.h"
+#include "kernels/trig.h"
 #include "ops/elementwise.h"
 
 namespace wengert::kernels {

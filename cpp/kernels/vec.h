@@ -320,7 +320,9 @@ struct Pair {
 WENGERT_INLINE Pair widen(Vec<float> a) {
 #if defined(__AVX512F__)
   constexpr __mmask8 every = 255;
-  return {Vec<double>::raw(_mm512_maskz_cvtps_pd(every, _mm512_castps512_ps256(a.v))),
+  __m256 lower;
+  __builtin_memcpy(&lower, &a.v, sizeof lower);
+  return {Vec<double>::raw(_mm512_maskz_cvtps_pd(every, lower)),
           Vec<double>::raw(_mm512_maskz_cvtps_pd(every, _mm512_maskz_extractf32x8_ps(every, a.v, 1)))};
 #elif defined(__AVX2__)
   return {Vec<double>::raw(_mm256_cvtps_pd(_mm256_castps256_ps128(a.v))),
@@ -334,8 +336,8 @@ WENGERT_INLINE Pair widen(Vec<float> a) {
 WENGERT_INLINE Vec<float> narrow(Pair p) {
 #if defined(__AVX512F__)
   constexpr __mmask8 every = 255;
-  return Vec<float>::raw(_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_maskz_cvtpd_ps(every, p.lower.v)),
-                                            _mm512_maskz_cvtpd_ps(every, p.upper.v), 1));
+  const __m512 lower = _mm512_castps256_ps512(_mm512_maskz_cvtpd_ps(every, p.lower.v));
+  return Vec<float>::raw(_mm512_insertf32x8(lower, _mm512_maskz_cvtpd_ps(every, p.upper.v), 1));
 #elif defined(__AVX2__)
   return Vec<float>::raw(
       _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(p.lower.v)), _mm256_cvtpd_ps(p.upper.v), 1));
