@@ -1,6 +1,6 @@
 """Writes the type stub of the elementwise functions from the page of derivatives; CMake runs it on every build.
 
-    python elementwise_stub.py cpp/ops/elementwise.def _elementwise.pyi
+python elementwise_stub.py cpp/ops/elementwise.def _elementwise.pyi
 """
 
 import re

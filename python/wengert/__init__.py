@@ -3,10 +3,30 @@
 Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
 """
 
-from wengert import _core
-from wengert._elementwise import *  # noqa: F403
-from wengert._functions import *  # noqa: F403
+from wengert import _elementwise, _functions
+from wengert._elementwise import *
+from wengert._functions import *
 from wengert._indexing import take
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
 from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from wengert._version import __version__
+
+__all__ = [
+    "Tensor",
+    "__version__",
+    "asarray",
+    "check_grads",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "no_grad",
+    "stop_gradient",
+    "take",
+    "tensor",
+    "value_and_grad",
+    "vjp",
+]
+__all__ += _elementwise.__all__
+__all__ += _functions.__all__

@@ -16,6 +16,46 @@ import numpy as np
 from wengert import _core
 from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
 
+__all__ = [
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "broadcast_to",
+    "clip",
+    "concat",
+    "concatenate",
+    "dot",
+    "elu",
+    "expand_dims",
+    "eye",
+    "full",
+    "gelu",
+    "isfinite",
+    "isnan",
+    "leaky_relu",
+    "linspace",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "mean",
+    "min",
+    "ones",
+    "ones_like",
+    "permute_dims",
+    "reshape",
+    "softmax",
+    "squeeze",
+    "stack",
+    "sum",
+    "transpose",
+    "zeros",
+    "zeros_like",
+]
+
 
 def _constant(x: Tensor) -> bool:
     return x.dtype.kind != "f"
