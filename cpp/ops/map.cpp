@@ -227,20 +227,49 @@ Tensor Elementwise::jvp(Pushforward& p) const {
   return total;
 }
 
-void ElementwisePullback::vjp(Pullback& p) const {
+namespace {
+// Operand 0, whose own cotangent (or tangent) passes only where operand 1 is not 0. It stands between a pullback's
+// operands and its formula: where g is 0 the pullback is 0 whatever the operands are, so they get nothing from there,
+// however infinite the derivatives of the formula. That is "a zero cotangent contributes zero", at every order.
+struct Gate final : Op {
+  Gate() : Op("gate", 2) { alias = true; }
+  void run(const Array*, int, const Array&, Params) const override {}
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add_broadcast(0, where(p.input(1), p.lazy_g(), 0.0));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    return p.has_tangent(0) ? where(p.input(1), p.tangent(0), 0.0) : full(p.output_dtype(), p.output_shape(), 0);
+  }
+};
+const Gate gate_op;
+
+Tensor gate(const Tensor& x, const Tensor& g) {
+  if (!x.requires_grad()) return x;
+  const Shape* shapes[] = {&x.shape(), &g.shape()};
+  const Tensor full_x = broadcast_to(x, broadcast("gate", shapes));  // to stop it before broadcasting is undone
+  return apply(gate_op, {full_x, g}, x.dtype(), full_x.shape());
+}
+
+// The formula of a pullback in place of its kernel.
+template <class Rule>
+Tensor expand(const ElementwisePullback& op, const Rule& rule) {
   Tensor in[max_operands];
-  for (int k = 0; k < p.n_inputs(); ++k)
-    if (reads >> k & 1) in[k] = p.input(k);
+  const int last = rule.n_inputs() - 1;
+  if (op.reads >> last & 1) in[last] = rule.input(last);
+  for (int k = 0; k < last; ++k)
+    if (op.reads >> k & 1) in[k] = gate(rule.input(k), in[last]);
+  return op.formula(in);
+}
+}  // namespace
+
+void ElementwisePullback::vjp(Pullback& p) const {
   p.begin_formula();
-  p.end_formula(formula(in));
+  p.end_formula(expand(*this, p));
 }
 
 Tensor ElementwisePullback::jvp(Pushforward& p) const {
-  Tensor in[max_operands];
-  for (int k = 0; k < p.n_inputs(); ++k)
-    if (reads >> k & 1) in[k] = p.input(k);
   p.begin_formula();
-  return p.end_formula(formula(in));
+  return p.end_formula(expand(*this, p));
 }
 
 Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
