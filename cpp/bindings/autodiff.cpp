@@ -38,11 +38,11 @@ void backward(const Tensor& y, const std::optional<Tensor>& grad, bool retain_ta
 // A tape made visible: while it is entered, everything this thread computes is recorded on it and stays.
 class VisibleTape {
  public:
-  VisibleTape() : tape_(new engine::Tape) { tape_->keep = true; }
+  VisibleTape() : tape_(new engine::Tape) { tape_->keep = tape_->visible = true; }
   ~VisibleTape() {
     tape_->keep = false;
-    auto kept = std::move(tape_->kept);
-    kept.clear();
+    const auto adjoints = std::exchange(tape_->adjoints, {});
+    const auto kept = std::exchange(tape_->kept, {}), operands = std::exchange(tape_->operands, {});
     tape_->release();
   }
   VisibleTape(const VisibleTape&) = delete;
@@ -56,15 +56,25 @@ class VisibleTape {
     entered_ = false;
   }
   std::size_t size() const { return tape_->kept.size(); }
-  // (operation, result, operands)
-  py::tuple entry(std::size_t i) const {
+
+  // Node i: (operation, its parameters as a word and two lists, result, operands), each tensor as (identity, tensor).
+  py::tuple node(std::size_t i) const {
     const engine::Node* n = engine::node(tape_->kept.at(i));
-    py::list in;
-    for (int k = 0; k < n->n_inputs; ++k) {
-      engine::Node* x = n->inputs()[k];
-      in.append(x && x->data ? py::reinterpret_steal<py::object>(wrap(engine::handle(x))) : py::none());
-    }
-    return py::make_tuple(n->op->name, py::reinterpret_steal<py::object>(wrap(tape_->kept[i])), in);
+    py::list operands;
+    for (int k = 0; k < n->n_inputs; ++k)
+      if (n->inputs()[k]) operands.append(identified(engine::handle(n->inputs()[k])));
+    const Attrs* a = n->attrs.get();
+    using List = std::vector<index_t>;
+    return py::make_tuple(n->op->name, n->word, a ? a->list : List(), a ? a->list2 : List(), identified(tape_->kept[i]),
+                          operands);
+  }
+  static py::tuple identified(const Tensor& t) { return py::make_tuple(identity(t), t); }
+  static std::uintptr_t identity(const Tensor& t) { return reinterpret_cast<std::uintptr_t>(t.get()); }
+
+  // What the last sweep found for t.
+  std::optional<Tensor> adjoint(const Tensor& t) const {
+    const auto found = tape_->adjoints.find(engine::node(t));
+    return found == tape_->adjoints.end() ? std::nullopt : std::optional(found->second);
   }
 
  private:
@@ -155,11 +165,19 @@ void bind_autodiff(py::module_& m) {
   m.def("sgd_update", sgd_update);
   m.def("adam_update", adam_update);
 
+  m.def("identity", &VisibleTape::identity);
+  m.def("contributions", [](const Tensor& output, const Tensor& cotangent) {
+    std::vector<std::optional<Tensor>> terms;
+    for (Tensor& t : engine::contributions(output, cotangent))
+      terms.push_back(t ? std::optional(std::move(t)) : std::nullopt);
+    return terms;
+  });
   py::class_<VisibleTape>(m, "Tape")
       .def(py::init<>())
       .def("enter", &VisibleTape::enter)
       .def("exit", &VisibleTape::exit)
-      .def("entry", &VisibleTape::entry)
+      .def("node", &VisibleTape::node)
+      .def("adjoint", &VisibleTape::adjoint)
       .def("__len__", &VisibleTape::size);
 }
 

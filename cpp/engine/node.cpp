@@ -185,7 +185,11 @@ void record(Node* out, const Op& op, std::span<const Tensor> inputs) {
   (tape.last ? tape.last->next : tape.first) = out;
   tape.last = out;
   ++tape.length;
-  if (tape.keep) tape.kept.push_back(handle(out));
+  if (tape.keep) {
+    for (const Tensor& t : inputs)
+      if (t && !node(t)->op) tape.operands.push_back(t);
+    tape.kept.push_back(handle(out));
+  }
 }
 
 std::uint32_t epoch() { return global_epoch.load(std::memory_order_relaxed); }

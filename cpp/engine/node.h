@@ -1,6 +1,7 @@
 // A node is a value and how it came about. The nodes of a tape form a list in recording order, which is a topological
 // order; a node leaves the list when nothing refers to it any more. Leaves and constants are nodes without an op.
 #pragma once
+#include <unordered_map>
 #include <vector>
 
 #include "engine/memory.h"
@@ -14,10 +15,13 @@ struct Node;
 struct Tape {
   Node* first = nullptr;
   Node* last = nullptr;
-  std::uint64_t recorded = 0;  // nodes ever recorded: the next index
-  std::size_t length = 0;      // nodes on the list now
-  bool keep = false;           // a tape made visible, or a recording to be replayed: everything stays on it
-  std::vector<Tensor> kept;
+  std::uint64_t recorded = 0;    // nodes ever recorded: the next index
+  std::size_t length = 0;        // nodes on the list now
+  bool keep = false;             // a tape made visible, or a recording to be replayed: everything stays on it
+  std::vector<Tensor> kept;      // its nodes
+  std::vector<Tensor> operands;  // the leaves and constants they use, as often as they are used
+  bool visible = false;          // shown to people: sweeps do not add to it, but leave their cotangents
+  std::unordered_map<const Node*, Tensor> adjoints;
   std::atomic<std::uint32_t> refs{1};
 
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }

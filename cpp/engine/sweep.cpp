@@ -100,24 +100,33 @@ class Results {
   std::unordered_map<Node*, std::size_t> index_;
 };
 
-// Work on the tape that a node is on, whichever is current.
+// Work on the tape that a node is on, whichever is current. A visible tape lists the program, not its sweeps, unless
+// these are to be differentiated in turn.
 struct OnTape {
   explicit OnTape(Tape* t) : before_(thread_state().tape) {
-    if (t) thread_state().tape = t;
+    if (!t) return;
+    thread_state().tape = t;
+    if (t->visible && t->keep && !thread_state().grad_enabled) (hidden_from_ = t)->keep = false;
   }
-  ~OnTape() { thread_state().tape = before_; }
+  ~OnTape() {
+    thread_state().tape = before_;
+    if (hidden_from_) hidden_from_->keep = true;
+  }
   OnTape(const OnTape&) = delete;
 
  private:
   Tape* before_;
+  Tape* hidden_from_ = nullptr;
 };
 
 // --- reverse ---------------------------------------------------------------------------------------------------
 class Sweep final : public Walk {
  public:
-  bool pruned = false;   // only nodes marked with our id take part
-  bool release = false;  // swept nodes give up their inputs in the end
-  Results results;       // the cotangents of leaves, or of the nodes we were asked for
+  bool pruned = false;      // only nodes marked with our id take part
+  bool release = false;     // swept nodes give up their inputs in the end
+  bool remember = false;    // leave the cotangents on a visible tape
+  std::uint64_t begin = 0;  // nodes before this one are not swept: their cotangents are results
+  Results results;          // the cotangents of leaves, or of the nodes we were asked for
 
   ~Sweep() {
     for (Node* n : swept_) engine::release(n, Value::ref);
@@ -129,7 +138,7 @@ class Sweep final : public Walk {
 
   // The chain rule as a sum over consumers: each adds its share.
   void add(Node* to, Tensor c) {
-    if (!to->op) {
+    if (!to->op || to->index < begin) {
       Tensor& total = results[to];
       total = total ? accumulate(std::move(total), c) : std::move(c);
     } else if (to->adjoint) {
@@ -236,6 +245,7 @@ void Sweep::run(Node* from, std::uint64_t first_index, std::span<const Tensor> s
     if (first_index == 0) at_ = n;
     Tensor g(std::exchange(n->adjoint, nullptr));
     --pending_;
+    if (remember && first_index == 0) n->tape->adjoints[n] = g;
     if (n->op == &input_op && std::any_of(stop_at.begin(), stop_at.end(), [n](auto& t) { return t.get() == n; })) {
       results[n] = std::move(g);
       continue;
@@ -347,13 +357,21 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
         "backward: the result does not depend on any tensor with requires_grad=True (or was computed under no_grad)");
   Sweep s;
   s.release = !retain_tape && !create_graph && root->tape && !root->tape->keep;
+  s.remember = root->tape && root->tape->visible;
   {
     GradMode mode(create_graph);
     OnTape tape(root->tape);
+    if (s.remember) root->tape->adjoints.clear();
     s.add(root, seed);
     if (root->op) s.run(root, 0);
     for (auto& [leaf, g] : s.results) g = s.in_full(std::move(g), leaf->shape);
     for (auto& [leaf, g] : s.results) {
+      if (s.remember) root->tape->adjoints[leaf] = g;
+      if (Tape& t = current_tape(); t.compiling) {
+        t.grad_writes.push_back(handle(leaf));
+        if (leaf->adjoint && !static_cast<Node*>(leaf->adjoint)->op)
+          t.grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));
+      }
       if (leaf->adjoint) g = accumulate(Tensor(std::exchange(leaf->adjoint, nullptr)), g);
       leaf->adjoint = g.take();
     }
@@ -373,6 +391,8 @@ std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const T
   }
   GradMode mode(create_graph);
   OnTape tape(first ? first->tape : nullptr);
+  s.remember = first && first->tape->visible && batch < 0;
+  if (s.remember) first->tape->adjoints.clear();
   if (first) s.mark_from(first);
   Node* last = nullptr;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
@@ -386,6 +406,23 @@ std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const T
   for (const Tensor& x : wrt) {
     Tensor g = s.results[node(x)];
     result.push_back(g ? s.in_full(g, x.shape()) : full(x.dtype(), s.batched(x.shape()), 0));
+  }
+  return result;
+}
+
+std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent) {
+  Node* n = node(output);
+  Sweep s;
+  s.begin = n->index;
+  GradMode mode(false);
+  OnTape tape(n->tape);
+  s.add(n, cotangent);
+  s.run(n, n->index);
+  std::vector<Tensor> result;
+  for (int k = 0; k < n->n_inputs; ++k) {
+    Node* in = n->inputs()[k];
+    Tensor g = in && in->requires_grad ? s.results[in] : Tensor();
+    result.push_back(g ? s.in_full(g, in->shape) : Tensor());
   }
   return result;
 }

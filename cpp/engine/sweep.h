@@ -18,6 +18,10 @@ Tensor input_node(const Tensor& x);
 std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> seeds,
                               std::span<const Tensor> wrt, bool create_graph, index_t batch = -1);
 
+// What one recorded operation passes on to each of its operands (to all of its places together, if an operand stands in
+// several), given the cotangent of its result: one term of the chain rule's sum. Empty where nothing flows.
+std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent);
+
 // Jacobian-vector products: the tangents of `outputs`, given those of the input nodes `wrt`.
 std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> tangents, std::span<const Tensor> outputs,
                          index_t batch = -1);
