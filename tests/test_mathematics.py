@@ -6,6 +6,7 @@ Everything is float64 and agrees to 1e-12 relative. Jacobians are checked in bot
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 
@@ -212,7 +213,7 @@ def test_7_relu_at_its_kink(mode):
 
 # --- 8. Taylor -------------------------------------------------------------------------------------------------
 def test_8_first_order_taylor():
-    f = lambda x: (x - 2) ** 2 + 3  # noqa: E731
+    f = lambda x: (x - 2) ** 2 + 3
     value, slope = wg.value_and_grad(f)(1.0)
     close(value, 4)
     close(slope, -2)
@@ -232,7 +233,7 @@ def test_8_taylor_of_any_order_by_repeated_differentiation(transform):
 
 
 def test_8_taylor_of_a_polynomial_is_the_polynomial():
-    f = polynomial = lambda x: 2 + x * (3 + x * (-1 + x * 0.5))  # noqa: E731
+    f = polynomial = lambda x: 2 + x * (3 + x * (-1 + x * 0.5))
     series = 0.0
     for k in range(6):
         series += float(f(1.0)) * 2.5**k / math.factorial(k)
@@ -277,7 +278,7 @@ def mlp_by_hand(theta, x, y, sigma):
 @pytest.mark.parametrize("sigma", SIGMA)
 def test_9_mlp_gradients_are_backpropagation(sigma, rng):
     sizes = [3, 5, 4, 2]
-    theta = [(rng.standard_normal((m, n)), rng.standard_normal(m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    theta = [(rng.standard_normal((m, n)), rng.standard_normal(m)) for n, m in itertools.pairwise(sizes)]
     x, y = rng.standard_normal(3), rng.standard_normal(2)
     value, grads = wg.value_and_grad(lambda theta: wg.sum((y - mlp(theta, x, sigma)) ** 2))(theta)
     expected_value, expected = mlp_by_hand(theta, x, y, sigma)
@@ -289,7 +290,7 @@ def test_9_mlp_gradients_are_backpropagation(sigma, rng):
 
 def test_9_gradient_descent_follows_the_hand_written_one(rng):
     sizes = [2, 4, 1]
-    theta = [(rng.standard_normal((m, n)), rng.standard_normal(m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    theta = [(rng.standard_normal((m, n)), rng.standard_normal(m)) for n, m in itertools.pairwise(sizes)]
     by_hand = [(a.copy(), b.copy()) for a, b in theta]
     leaves = [tuple(wg.tensor(p, requires_grad=True) for p in layer) for layer in theta]
     x, y, rate, losses = rng.standard_normal(2), rng.standard_normal(1), 0.02, []
