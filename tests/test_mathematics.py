@@ -213,7 +213,9 @@ def test_7_relu_at_its_kink(mode):
 
 # --- 8. Taylor -------------------------------------------------------------------------------------------------
 def test_8_first_order_taylor():
-    f = lambda x: (x - 2) ** 2 + 3
+    def f(x):
+        return (x - 2) ** 2 + 3
+
     value, slope = wg.value_and_grad(f)(1.0)
     close(value, 4)
     close(slope, -2)
