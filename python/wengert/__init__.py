@@ -3,8 +3,9 @@
 Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
 """
 
-from wengert import _elementwise, _functions
+from wengert import _elementwise, _functions, nn, optim
 from wengert._elementwise import *
+from wengert._files import load, save
 from wengert._functions import *
 from wengert._indexing import take
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
@@ -21,7 +22,11 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
+    "nn",
     "no_grad",
+    "optim",
+    "save",
     "stop_gradient",
     "take",
     "tensor",

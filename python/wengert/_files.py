@@ -1,0 +1,86 @@
+"""Arrays in files: the safetensors format, which holds plain numbers and text and runs nothing when it is read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from wengert._tensor import Tensor, asarray, tensor
+
+Path = str | os.PathLike[str]
+
+
+def require(module: str, extra: str, purpose: str) -> Any:
+    """An optional dependency, or an ImportError that says how to get it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(f"{purpose} needs {package}: pip install 'wengert[{extra}]'") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file under another name first, so that ``path`` is either the old file or the whole new one."""
+    path = os.fspath(path)
+    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(unfinished, 0o666 & ~mask)  # mkstemp is stricter than open
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def save(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Writes named arrays (a ``state_dict``) and texts to a safetensors file, whole or not at all.
+
+    Needs the safetensors package (``wengert[train]``). TypeError for names and metadata that are not text.
+
+    >>> import tempfile, wengert as wg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wg.save(folder + "/a.safetensors", {"w": wg.ones(2)}, {"note": "ones"})
+    ...     wg.load(folder + "/a.safetensors", with_metadata=True)
+    ({'w': Tensor([1., 1.])}, {'note': 'ones'})
+    """
+    safetensors = require("safetensors.numpy", "train", "wg.save")
+    for name, text in (metadata or {}).items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"save: metadata must map text to text, got {name!r}: {text!r}")
+    arrays = {name: np.array(asarray(t).detach().numpy()) for name, t in tensors.items()}
+    write_whole(path, safetensors.save(arrays, dict(metadata) if metadata else None))
+
+
+@overload
+def load(path: Path) -> dict[str, Tensor]: ...
+@overload
+def load(path: Path, with_metadata: Literal[True]) -> tuple[dict[str, Tensor], dict[str, str]]: ...
+def load(path: Path, with_metadata: bool = False) -> Any:
+    """The named tensors of a safetensors file; with ``with_metadata`` also its texts, as a pair.
+
+    FileNotFoundError if there is none, ValueError for a file that is truncated or of another format. See
+    :func:`wengert.save`.
+    """
+    safetensors = require("safetensors", "train", "wg.load")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            tensors = {name: tensor(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"load: {os.fspath(path)!r} is not a safetensors file, or it is truncated ({error})"
+        ) from error
+    return (tensors, metadata) if with_metadata else tensors

@@ -1,0 +1,161 @@
+"""Module: a function with parameters, which finds them by looking at its own attributes.
+
+Whatever is an attribute counts: a tensor that requires gradients is a parameter, any other tensor is a buffer, a
+module is a child, and lists, tuples and dicts of these are looked into. Nothing needs to be registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wengert._tensor import Tensor, asarray
+
+
+class Module:
+    """The base of all layers and models: assign tensors and modules to attributes and write ``forward``.
+
+    >>> import wengert as wg
+    >>> class Scale(wg.nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = wg.tensor(2.0, requires_grad=True)
+    ...
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> model = Scale()
+    >>> model(3.0).item(), model.parameters()
+    (6.0, [Tensor(2., requires_grad=True, name='factor')])
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What calling the module computes; every subclass writes its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            _say_where(error, self)
+            raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        for path, item in _walk(value, name, {id(self)}):  # messages and reprs call a tensor by its path
+            if isinstance(item, Tensor):
+                item.name = path
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module, whose path is "", and of all modules below it."""
+        return ((path, item) for path, item in _walk(self, "", set()) if isinstance(item, Module))
+
+    def children(self) -> list[Module]:
+        """The modules directly below this one."""
+        return [m for path, m in self.named_modules() if path and not self._within_child(path)]
+
+    def _within_child(self, path: str) -> bool:
+        return any(path.startswith(other + ".") for other, _ in self.named_modules() if other)
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers; a tensor in two places counts once, under its first path."""
+        return ((path, item) for path, item in _walk(self, "", set()) if isinstance(item, Tensor))
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(path, parameter) in the order in which the attributes were first assigned."""
+        return ((path, t) for path, t in self._named_tensors() if t.requires_grad)
+
+    def parameters(self) -> list[Tensor]:
+        """All tensors below this module that require gradients, each once."""
+        return [p for _, p in self.named_parameters()]
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """(path, tensor) of all tensors that belong to the state but are not trained."""
+        return ((path, t) for path, t in self._named_tensors() if not t.requires_grad)
+
+    def train(self, mode: bool = True) -> Module:
+        """Switches dropout and batch statistics on (or off) in all modules below; returns the module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switches to evaluation: no dropout, running statistics. The same as ``train(False)``."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients of all parameters."""
+        for p in self.parameters():
+            p.grad = None
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """A copy of all parameters and buffers by path. Training on does not change it.
+
+        >>> import wengert as wg
+        >>> {name: a.shape for name, a in wg.nn.Linear(3, 2).state_dict().items()}
+        {'weight': (3, 2), 'bias': (2,)}
+        """
+        return {path: np.array(t.detach().numpy()) for path, t in self._named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Puts the values of a ``state_dict`` back; dtypes are converted.
+
+        Raises ValueError, with nothing changed, if a shape differs or (unless ``strict`` is off) if names are
+        missing or unknown.
+        """
+        own = dict(self._named_tensors())
+        missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
+        if strict and (missing or unknown):
+            told = [f"{what} {', '.join(sorted(names))}" for what, names in (("missing", missing), ("unknown", unknown))
+                    if names]  # fmt: skip
+            raise ValueError(f"load_state_dict: {type(self).__name__} and the state differ: {'; '.join(told)}")
+        new = {path: asarray(state[path]).detach().astype(t.dtype) for path, t in own.items() if path in state}
+        for path, value in new.items():
+            if value.shape != own[path].shape:
+                raise ValueError(
+                    f"load_state_dict: {path} has shape {own[path].shape} in {type(self).__name__}, "
+                    f"{value.shape} in the state"
+                )
+        for path, value in new.items():
+            own[path].assign(value)
+
+    def __repr__(self) -> str:
+        inside = self.extra_repr()
+        for path, child in self.named_modules():
+            if path and not self._within_child(path):
+                inside += f"\n  {path}: " + repr(child).replace("\n", "\n  ")
+        return f"{type(self).__name__}({inside}\n)" if "\n" in inside else f"{type(self).__name__}({inside})"
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows between the brackets, before the children."""
+        return ""
+
+
+def _walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
+    """(path, item) for the leaf tensors and the modules in a value, each once, a module before what is in it."""
+    if isinstance(value, (Tensor, Module)):
+        if id(value) in seen or (isinstance(value, Tensor) and not value.is_leaf):
+            return
+        seen.add(id(value))
+        yield path, value
+    if isinstance(value, (Module, dict, list, tuple)):
+        inside = vars(value) if isinstance(value, Module) else value
+        for name, item in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            yield from _walk(item, f"{path}.{name}" if path else str(name), seen)
+
+
+def _say_where(error: Exception, module: Module) -> None:
+    """Adds to the message where in ``module`` it happened: ``[in MLP.layers.1]``. The type stays.
+
+    Every module on the way out says it again, with a longer path.
+    """
+    if len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    message, innermost = getattr(error, "_raised_in", (error.args[0], module))
+    path = next((path for path, m in module.named_modules() if m is innermost), None)
+    if path is not None:
+        error._raised_in = (message, innermost)  # type: ignore[attr-defined]
+        error.args = (f"{message}  [in {type(module).__name__}{'.' if path else ''}{path}]",)

@@ -1,0 +1,354 @@
+"""Optimizers: they change parameters in place by the gradients that ``backward`` left in ``.grad``.
+
+``lr`` and the other numbers are plain attributes and may be changed between steps; the schedules at the end do that.
+A parameter without a gradient is left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wengert import _core
+from wengert._tensor import Tensor, asarray, no_grad, tensor
+
+
+def _checked_parameters(op: str, params: Iterable[Tensor]) -> list[Tensor]:
+    if isinstance(params, Tensor) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"{op}: params must be a list of tensors, got a {type(params).__name__}; use model.parameters()"
+        )
+    checked = list(params)
+    for i, p in enumerate(checked):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{op}: parameter {i} is a {type(p).__name__}, expected a tensor")
+        if not p.is_leaf or not p.requires_grad:
+            why = "has requires_grad=False" if p.is_leaf else "is the result of a computation"
+            raise ValueError(f"{op}: parameter {i} of shape {p.shape} {why}; use leaves with requires_grad=True")
+    if not checked:
+        raise ValueError(f"{op}: the list of parameters is empty")
+    if len({id(p) for p in checked}) != len(checked):
+        raise ValueError(f"{op}: the list holds a parameter twice")
+    return checked
+
+
+class Optimizer:
+    """The base of all optimizers: the parameters, a step count and the state kept for each of them."""
+
+    numbers: tuple[str, ...] = ("lr",)  # the attributes that state_dict keeps and step checks
+    slots: tuple[str, ...] = ()  # the names of the arrays kept for each parameter
+
+    def __init__(self, params: Iterable[Tensor], lr: float):
+        self.parameters = _checked_parameters(type(self).__name__, params)
+        self.lr = lr
+        self.steps = [0] * len(self.parameters)  # per parameter: one without a gradient takes no step
+        self.state: dict[str, list[Tensor]] = {
+            slot: [tensor(np.zeros(p.shape, p.dtype)) for p in self.parameters] for slot in self.slots
+        }
+
+    def _check_numbers(self) -> None:
+        for name in self.numbers:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{type(self).__name__}: {name} must be a number of at least 0, got {value}")
+        if getattr(self, "momentum", 0) and "velocity" not in self.state:
+            raise ValueError(f"{type(self).__name__}: made without momentum, so it keeps no velocity; make a new one")
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self) -> None:
+        """One update of every parameter that has a gradient. RuntimeError if none has; then nothing changes."""
+        self._check_numbers()
+        work = [(i, p, g) for i, p in enumerate(self.parameters) if (g := p.grad) is not None]
+        if not work:
+            raise RuntimeError(f"{type(self).__name__}.step: no parameter has a gradient; call loss.backward() first")
+        with no_grad():
+            for i, p, g in work:
+                self.steps[i] += 1
+                self.update(i, p, g)
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        """Parameter i, moved by its gradient; ``self.steps[i]`` counts from 1."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """A copy of the numbers, step counts and arrays, all as NumPy arrays, ready for :func:`wengert.save`."""
+        state: dict[str, npt.NDArray[Any]] = {name: np.array(float(getattr(self, name))) for name in self.numbers}
+        state["steps"] = np.array(self.steps)
+        for slot, arrays in self.state.items():
+            state |= {f"{slot}.{i}": np.array(a.numpy()) for i, a in enumerate(arrays)}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a ``state_dict``. ValueError, with nothing changed, if it is not one of the same optimizer."""
+        op = f"{type(self).__name__}.load_state_dict"
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ValueError(f"{op}: the names differ: {', '.join(sorted(own.keys() ^ state.keys()))}")
+        new = {name: np.array(asarray(state[name]).numpy()) for name in own}
+        for name, value in new.items():
+            if value.shape != own[name].shape:
+                raise ValueError(f"{op}: {name} has shape {own[name].shape}, the state has {value.shape}")
+        for name in self.numbers:
+            setattr(self, name, float(new[name]))
+        self.steps = [int(n) for n in new["steps"]]
+        for slot, arrays in self.state.items():
+            for i, a in enumerate(arrays):
+                a.assign(new[f"{slot}.{i}"])
+
+
+class SGD(Optimizer):
+    """Gradient descent: p -= lr v, where v = momentum v + g + weight_decay p (with ``nesterov``: g + momentum v).
+
+    >>> import wengert as wg
+    >>> p = wg.tensor([1.0, 2.0], requires_grad=True)
+    >>> opt = wg.optim.SGD([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> p.numpy()
+    array([0.8, 1.6])
+    """
+
+    numbers = ("lr", "momentum", "weight_decay")
+    slots: tuple[str, ...] = ("velocity",)
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ):
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        if nesterov and momentum == 0:
+            raise ValueError("SGD: nesterov needs a momentum")
+        if momentum == 0:
+            self.slots = ()
+        super().__init__(params, lr)
+        self._check_numbers()
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        velocity = self.state["velocity"][i] if self.slots else None
+        _core.sgd_update(p, g, velocity, self.lr, self.momentum, self.weight_decay, self.nesterov)
+
+
+class Adam(Optimizer):
+    """Steps of the size of lr, by running means of the gradient and its square (Kingma & Ba 2015).
+
+    ``weight_decay`` is L2 regularisation, added to the gradient; see AdamW for the other kind.
+
+    >>> import wengert as wg
+    >>> p = wg.tensor([1.0, -2.0], requires_grad=True)
+    >>> opt = wg.optim.Adam([p], lr=0.5)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> p.numpy().round(6)
+    array([ 0.5, -1.5])
+    """
+
+    numbers = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    slots = ("mean", "square")
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, lr)
+        self.beta1, self.beta2 = betas
+        self.eps, self.weight_decay = eps, weight_decay
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        super()._check_numbers()
+        if self.beta1 >= 1 or self.beta2 >= 1:
+            raise ValueError(f"{type(self).__name__}: betas must be below 1, got {(self.beta1, self.beta2)}")
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        t = self.steps[i]
+        _core.adam_update(
+            p, g, self.state["mean"][i], self.state["square"][i], self.lr, self.beta1, self.beta2, self.eps,
+            self.weight_decay, 1 - self.beta1**t, 1 - self.beta2**t, self.decoupled,
+        )  # fmt: skip
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: p shrinks by lr weight_decay p (Loshchilov & Hutter 2019).
+
+    >>> import wengert as wg
+    >>> wg.optim.AdamW(wg.nn.Linear(2, 1).parameters()).weight_decay
+    0.01
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """p -= lr g / (sqrt(mean of g²) + eps), with a running mean of rate ``alpha`` (Hinton 2012).
+
+    >>> import wengert as wg
+    >>> p = wg.tensor(3.0, requires_grad=True)
+    >>> opt = wg.optim.RMSprop([p], lr=0.1, alpha=0.0)
+    >>> (p * p).backward()
+    >>> opt.step()
+    >>> round(p.item(), 6)
+    2.9
+    """
+
+    numbers = ("lr", "alpha", "eps", "weight_decay", "momentum")
+    slots: tuple[str, ...] = ("square",)
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ):
+        if momentum:
+            self.slots = ("square", "velocity")
+        super().__init__(params, lr)
+        self.alpha, self.eps, self.weight_decay, self.momentum = alpha, eps, weight_decay, momentum
+        self._check_numbers()
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        square = self.state["square"][i]
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        square.assign(self.alpha * square + (1 - self.alpha) * g * g)
+        move = g / (_core.sqrt(square) + self.eps)
+        if "velocity" in self.state:
+            velocity = self.state["velocity"][i]
+            velocity.assign(self.momentum * velocity + move)
+            move = velocity
+        p.assign(p - self.lr * move)
+
+
+class Adagrad(Optimizer):
+    """p -= lr g / (sqrt(sum of g²) + eps), the sum over all steps (Duchi, Hazan & Singer 2011).
+
+    >>> import wengert as wg
+    >>> p = wg.tensor(3.0, requires_grad=True)
+    >>> opt = wg.optim.Adagrad([p], lr=0.1)
+    >>> (p * p).backward()
+    >>> opt.step()
+    >>> round(p.item(), 6)
+    2.9
+    """
+
+    numbers = ("lr", "lr_decay", "eps", "weight_decay")
+    slots = ("square",)
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, lr)
+        self.lr_decay, self.eps, self.weight_decay = lr_decay, eps, weight_decay
+        self._check_numbers()
+
+    def update(self, i: int, p: Tensor, g: Tensor) -> None:
+        square = self.state["square"][i]
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        square.assign(square + g * g)
+        rate = self.lr / (1 + (self.steps[i] - 1) * self.lr_decay)
+        p.assign(p - rate * g / (_core.sqrt(square) + self.eps))
+
+
+def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scales all gradients so that together they are at most ``max_norm`` long; returns their length before.
+
+    >>> import wengert as wg
+    >>> p = wg.tensor([3.0, 4.0], requires_grad=True)
+    >>> (p * p).sum().backward()
+    >>> wg.optim.clip_grad_norm_([p], 1.0), p.grad.numpy().round(5)
+    (Tensor(10.), array([0.6, 0.8]))
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must be positive, got {max_norm}")
+    with no_grad():
+        grads = [(p, p.grad) for p in _checked_parameters("clip_grad_norm_", params) if p.grad is not None]
+        norm = _core.sqrt(
+            sum((_core.sum(_core.square(g.astype("float64")), None, False) for _, g in grads), tensor(0.0))
+        )
+        scale = _core.minimum(1.0, max_norm / (norm + 1e-6))
+        for p, g in grads:
+            p.grad = g * scale.astype(g.dtype)
+    return norm
+
+
+class Schedule:
+    """Sets ``optimizer.lr`` to its first value times ``factor(t)``, where t counts the calls of ``step``.
+
+    >>> import wengert as wg
+    >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=0.5)
+    >>> schedule = wg.optim.Schedule(opt, lambda t: 1 / (1 + t))
+    >>> schedule.step()
+    >>> opt.lr
+    0.25
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]):
+        self.optimizer, self.factor, self.base, self.t = optimizer, factor, optimizer.lr, 0
+
+    def step(self) -> None:
+        """Moves on by one: call it after each epoch, or each step, as the schedule was meant."""
+        self.t += 1
+        self.optimizer.lr = self.base * self.factor(self.t)
+
+
+class StepLR(Schedule):
+    """lr times ``gamma`` after every ``every`` calls.
+
+    >>> import wengert as wg
+    >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = wg.optim.StepLR(opt, every=2, gamma=0.5)
+    >>> [(schedule.step(), opt.lr)[1] for _ in range(4)]
+    [1.0, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, every: int, gamma: float = 0.1):
+        super().__init__(optimizer, lambda t: gamma ** (t // every))
+
+
+class CosineLR(Schedule):
+    """lr down to ``final`` times itself along half a cosine of ``total`` calls (Loshchilov & Hutter 2017).
+
+    >>> import wengert as wg
+    >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = wg.optim.CosineLR(opt, total=2)
+    >>> [round((schedule.step(), opt.lr)[1], 6) for _ in range(2)]
+    [0.5, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, total: int, final: float = 0.0):
+        super().__init__(optimizer, lambda t: final + (1 - final) * (1 + math.cos(math.pi * min(t, total) / total)) / 2)
