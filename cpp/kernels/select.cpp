@@ -3,23 +3,23 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels/table.h"
 
 namespace wengert::kernels {
 
+// CMake defines WENGERT_HAS_* for the instruction sets of this build.
 #define WENGERT_TABLES(ISA)                      \
   extern const Table<float> table_##ISA##_float; \
   extern const Table<double> table_##ISA##_double;
-#if defined(__aarch64__)
 WENGERT_TABLES(neon)
-#else
 WENGERT_TABLES(baseline)
 WENGERT_TABLES(avx2)
 WENGERT_TABLES(avx512)
-#endif
 #undef WENGERT_TABLES
 
 namespace {
@@ -31,42 +31,40 @@ struct Isa {
   const Table<double>* f64;
 };
 
-#if defined(__aarch64__)
-constexpr int n_isas = 1;
-const Isa* all_isas() {
-  static const Isa list[n_isas] = {{"neon", true, &table_neon_float, &table_neon_double}};
-  return list;
-}
-#else
-constexpr int n_isas = 3;
-const Isa* all_isas() {
-  static const Isa list[n_isas] = {
+std::span<const Isa> all_isas() {
+  static const Isa list[] = {
+#ifdef WENGERT_HAS_NEON
+      {"neon", true, &table_neon_float, &table_neon_double},
+#endif
+#ifdef WENGERT_HAS_BASELINE
       {"baseline", true, &table_baseline_float, &table_baseline_double},
+#endif
+#ifdef WENGERT_HAS_AVX2
       {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &table_avx2_float, &table_avx2_double},
+#endif
+#ifdef WENGERT_HAS_AVX512
       {"avx512",
        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"),
        &table_avx512_float, &table_avx512_double},
+#endif
   };
   return list;
 }
-#endif
 
 const Isa* find(const char* name) {
-  const Isa* list = all_isas();
-  for (int i = 0; i < n_isas; ++i)
-    if (std::strcmp(list[i].name, name) == 0) return &list[i];
+  for (const Isa& isa : all_isas())
+    if (std::strcmp(isa.name, name) == 0) return &isa;
   return nullptr;
 }
 
 const Isa& choose() {
   const char* wanted = std::getenv("WENGERT_ISA");
   if (!wanted || !*wanted) {
-    const Isa* list = all_isas();
-    int best = 0;
-    for (int i = 0; i < n_isas; ++i)
-      if (list[i].runs) best = i;
-    return list[best];
+    const Isa* best = nullptr;
+    for (const Isa& isa : all_isas())
+      if (isa.runs) best = &isa;
+    return *best;
   }
   const Isa* isa = find(wanted);
   if (isa && isa->runs) return *isa;
@@ -87,16 +85,14 @@ const Isa& chosen() {
 void check_isa() { chosen(); }
 
 const char* const* isas() {
-  struct Names {
-    const char* list[n_isas + 1] = {};
-    Names() {
-      int n = 0;
-      for (int i = 0; i < n_isas; ++i)
-        if (all_isas()[i].runs) list[n++] = all_isas()[i].name;
-    }
-  };
-  static const Names names;
-  return names.list;
+  static const std::vector<const char*> names = [] {
+    std::vector<const char*> list;
+    for (const Isa& isa : all_isas())
+      if (isa.runs) list.push_back(isa.name);
+    list.push_back(nullptr);
+    return list;
+  }();
+  return names.data();
 }
 
 template <>
