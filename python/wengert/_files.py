@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
@@ -27,6 +26,8 @@ def require(module: str, extra: str, purpose: str) -> Any:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file under another name first, so that ``path`` is either the old file or the whole new one."""
+    import tempfile
+
     path = os.fspath(path)
     handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
     try:

@@ -7,12 +7,12 @@ Glorot & Bengio 2010; He, Zhang, Ren & Sun 2015.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Seed = int | np.random.Generator | None
+Seed: TypeAlias = "int | np.random.Generator | None"  # in quotes, for NumPy loads its generators when first named
 Array = npt.NDArray[Any]
 
 
