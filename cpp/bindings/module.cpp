@@ -27,5 +27,7 @@ PYBIND11_MODULE(_core, m) {
   wb::bind_elementwise(m);
   wb::bind_functions(m);
   wb::bind_autodiff(m);
+  wb::bind_primitive(m);
+  wb::bind_compile(m);
   wb::bind_kernels(m);
 }

@@ -8,6 +8,7 @@ from wengert._elementwise import *
 from wengert._files import load, save
 from wengert._functions import *
 from wengert._indexing import take
+from wengert._primitive import primitive
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
 from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from wengert._version import __version__
@@ -26,6 +27,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "primitive",
     "save",
     "stop_gradient",
     "take",
