@@ -83,17 +83,6 @@ class VisibleTape {
   bool entered_ = false;
 };
 
-void assign(const Tensor& leaf, const Tensor& value) {
-  if (engine::node(leaf)->op) throw std::runtime_error("assign: only leaves can be assigned to");
-  if (!(leaf.shape() == value.shape()))
-    throw std::invalid_argument("assign: a tensor of shape " + leaf.shape().str() + " cannot take values of shape " +
-                                value.shape().str());
-  const Tensor v = cast(value, leaf.dtype());
-  if (v.get() == leaf.get()) return;
-  void* to = engine::writable_data(leaf);
-  std::copy_n(static_cast<const char*>(v.get()->data), leaf.size() * size_of(leaf.dtype()), static_cast<char*>(to));
-}
-
 void check_update(const char* op, const Tensor& p, std::initializer_list<const Tensor*> others) {
   for (const Tensor* t : others)
     if (*t && (!(t->shape() == p.shape()) || t->dtype() != p.dtype()))
@@ -161,7 +150,15 @@ void bind_autodiff(py::module_& m) {
     const auto use = engine::memory_use();
     return py::make_tuple(use.live, use.cached);
   });
-  m.def("assign", assign);
+  m.def("assign", &assign);
+  const auto or_empty = [](const std::optional<Tensor>& t) { return t.value_or(Tensor()); };
+  m.def("sgd_step", [or_empty](const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, const Tensor& state,
+                               bool nesterov) { sgd_step(p, g, or_empty(v), state, nesterov); });
+  m.def("adam_tick", &adam_tick);
+  m.def("adam_step", &adam_step);
+  m.def("dropout_mask", [](const std::vector<index_t>& shape, py::object dtype, double p, const Tensor& state) {
+    return dropout_mask(Shape(shape), dtype_from_python(dtype), p, state);
+  });
   m.def("sgd_update", sgd_update);
   m.def("adam_update", adam_update);
 

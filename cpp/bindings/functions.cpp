@@ -72,12 +72,7 @@ void bind_functions(py::module_& m) {
     if (requires_grad && !is_float(t.dtype()))
       throw TypeError(std::string("only float tensors have gradients, this is ") + name_of(t.dtype()) +
                       "; pass dtype=\"float64\"");
-    if (is_tensor(data.ptr())) {  // a copy, like that of an array
-      Tensor copy = empty(t.dtype(), t.shape());
-      std::copy_n(static_cast<const char*>(t.get()->data), t.size() * size_of(t.dtype()),
-                  static_cast<char*>(copy.get()->data));
-      t = copy;
-    }
+    if (is_tensor(data.ptr())) t = copy(t);  // like that of an array
     t.get()->requires_grad = requires_grad;
     return t;
   });

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "bindings/transform_state.h"
+#include "engine/program.h"
 #include "ops/functions.h"
 
 namespace wengert::bindings {
@@ -209,6 +210,8 @@ int set_grad(PyObject* self, PyObject* to, void*) {
           g = cast(g, n->dtype);
         }
         Tensor(std::exchange(n->adjoint, g.take()));
+        if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling)
+          tape->grad_writes.push_back(engine::handle(n));
         return 0;
       },
       -1);
@@ -250,10 +253,7 @@ PyObject* method_item(PyObject* self, PyObject*) {
   });
 }
 PyObject* method_detach(PyObject* self, PyObject*) {
-  return guarded([&] {
-    const Tensor t = unwrap(self);
-    return wrap(engine::create(t.dtype(), t.shape(), 0, &t));
-  });
+  return guarded([&] { return wrap(detach(unwrap(self))); });
 }
 
 PyGetSetDef getset[] = {
@@ -333,6 +333,22 @@ PyObject* wrap(Tensor t) {
   return o;
 }
 
+namespace {
+// The line of the caller's Python program, outside of this package.
+std::string python_line() {
+  static const std::string package = py::str(py::module_::import("os.path").attr("dirname")(
+      py::module_::import("wengert").attr("__file__")));
+  PyFrameObject* frame = PyEval_GetFrame();
+  for (py::object f = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(frame)); f && !f.is_none();
+       f = f.attr("f_back")) {
+    const std::string file = py::str(f.attr("f_code").attr("co_filename"));
+    if (file.compare(0, package.size(), package) != 0)
+      return " (" + file + ":" + std::string(py::str(f.attr("f_lineno"))) + ")";
+  }
+  return "";
+}
+}  // namespace
+
 PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   Tensor in[3];
   bool any_float = false;
@@ -342,7 +358,12 @@ PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
                       "; expected a tensor, an array or a number");
     any_float = any_float || (is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
   }
-  if (!any_float) {  // whole numbers and masks are constants: NumPy's arithmetic
+  bool replayed = false;
+  for (int k = 0; k < op.arity; ++k) replayed = replayed || engine::is_replayed(in[k]);
+  if (replayed && !any_float && !op.pullbacks.empty())
+    throw TypeError(std::string(op.name) + python_line() +
+                    ": arithmetic on whole numbers is not replayed; use x.astype(\"float32\") inside compiled functions");
+  if (!any_float && !replayed) {  // whole numbers and masks are constants: NumPy's arithmetic
     py::module_ np = py::module_::import("numpy");
     if (py::hasattr(np, op.name)) {
       py::tuple arrays(op.arity);
@@ -360,6 +381,10 @@ PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
 }
 
 void refuse_escape(const Tensor& t, const char* how) {
+  if (engine::is_replayed(t))
+    throw TypeError(std::string(how) + python_line() +
+                    " inside a compiled function would freeze this call's value into every replay; compute with wg "
+                    "functions (wg.where instead of `if`), or return the tensor and look at it outside");
   const engine::Node* n = engine::node(t);
   if (n->op && n->requires_grad && n->index >= transform_start())
     throw TypeError(std::string(how) +

@@ -33,4 +33,26 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   return out;
 }
 
+void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word) {
+  const std::span in(inputs.begin(), inputs.size());
+  for (std::size_t k = 0; k < in.size(); ++k)
+    if (op.writes >> k & 1 && in[k]) {
+      if (engine::node(in[k])->op)
+        throw std::runtime_error(std::string(op.name) + ": only leaves can be changed in place, operand " +
+                                 std::to_string(k) + " is the result of " + engine::node(in[k])->op->name);
+      engine::writable_data(in[k]);
+    }
+  std::vector<Array> arrays;
+  for (const Tensor& t : in)
+    arrays.push_back(t ? Array{t.get()->data, &t.shape(), t.dtype()} : Array{nullptr, nullptr, DType::f64});
+  const Shape none{0};
+  op.run(arrays.data(), static_cast<int>(in.size()), {nullptr, &none, DType::f64}, {word, nullptr});
+  const engine::ThreadState& state = engine::thread_state();
+  if (state.tape && state.tape->keep) {
+    Tensor out = engine::create(DType::f64, none, in.size());
+    engine::node(out)->word = word;
+    engine::record(engine::node(out), op, in);
+  }
+}
+
 }  // namespace wengert

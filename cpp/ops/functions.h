@@ -44,6 +44,9 @@ Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels);
 
 // Shapes
 Tensor cast(const Tensor& x, DType dtype);
+Tensor detach(const Tensor& x);  // shares memory, takes no part in differentiation
+Tensor copy(const Tensor& x);    // likewise, with memory of its own
+const Op& copy_op();
 Tensor reshape(const Tensor& x, Shape shape);
 Tensor broadcast_to(const Tensor& x, const Shape& shape);
 Tensor permute(const Tensor& x, Axes axes);
@@ -57,6 +60,18 @@ Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const 
 // Along `axis`, the entries that the 1-d `indices` name; `scatter_add` adds them up into zeros, `size` long there.
 Tensor gather(const Tensor& x, const Tensor& indices, index_t axis);
 Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t size);
+
+// Changes in place
+void assign(const Tensor& leaf, const Tensor& value);
+// `state` is float64: {lr, momentum, weight_decay}; v may be empty.
+void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& state, bool nesterov);
+// `state` is float64: {lr, beta1, beta2, eps, weight_decay, t, 1 - beta1^t, 1 - beta2^t}; `adam_tick` counts t.
+void adam_tick(const Tensor& state);
+void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& state, bool decoupled);
+
+// Random numbers: 1 / (1 - p) with probability 1 - p, else 0. `state` is int64: {key, counter}; each draw counts on, so
+// the masks depend on nothing but the key and how many were drawn.
+Tensor dropout_mask(const Shape& shape, DType dtype, double p, const Tensor& state);
 
 index_t normalize_axis(const char* op, index_t axis, int ndim);  // from the front; IndexError if out of range
 

@@ -168,6 +168,10 @@ std::span<const Elementwise* const> elementwise_ops() {
   return all;
 }
 
+const MapOp* as_map(const Op& op) { return dynamic_cast<const MapOp*>(&op); }
+const Elementwise* as_elementwise(const Op& op) { return dynamic_cast<const Elementwise*>(&op); }
+bool is_add(const Op& op) { return &op == &add_object; }
+
 void MapOp::run(const Array* in, int n, const Array& out, Params) const {
   dispatch(out.dtype, [&]<class T>(T) { run_map<T>(kernels::table<T>().map[map], in, n, out); });
 }

@@ -40,6 +40,11 @@ struct Elementwise final : MapOp {
   Tensor jvp(Pushforward&) const override;
 };
 
+// For a planner: the op as one of these, or null.
+const MapOp* as_map(const Op& op);
+const Elementwise* as_elementwise(const Op& op);
+bool is_add(const Op& op);
+
 // All of them, in the order of the page.
 std::span<const Elementwise* const> elementwise_ops();
 

@@ -1,4 +1,6 @@
 // Matrix products. The rules of MatMul{ta, tb} are MatMuls with other flags, so nothing is ever transposed in memory.
+#include "ops/matmul.h"
+
 #include "engine/threads.h"
 #include "kernels/table.h"
 #include "ops/functions.h"
@@ -92,6 +94,9 @@ const MatMul matmul_op;
 }
 
 }  // namespace
+
+bool is_matmul(const Op& op) { return &op == &matmul_op; }
+std::pair<bool, bool> matmul_flags(index_t word) { return {word & ta, word & tb}; }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   if (a.dtype() != b.dtype() || !is_float(a.dtype())) {

@@ -47,6 +47,20 @@ struct Cast final : Op {
 };
 const Cast cast_op;
 
+// The same values, in memory of their own or shared, cut from the gradient. On a recording they stay connected.
+struct Cut final : Op {
+  Cut(const char* name, bool share) : Op(name) {
+    alias = share;
+    differentiable = false;
+  }
+  void run(const Array* in, int, const Array& out, Params) const override {
+    std::memcpy(out.data, in[0].data, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
+  }
+  void vjp(Pullback&) const override {}
+  Tensor jvp(Pushforward&) const override { return {}; }
+};
+const Cut detach_op("detach", true), the_copy_op("copy", false);
+
 struct Reshape final : Op {
   Reshape() : Op("reshape") { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
@@ -215,6 +229,10 @@ Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype && !x.get()->weak) return x;
   return apply(cast_op, {x}, dtype, x.shape());
 }
+
+Tensor detach(const Tensor& x) { return apply(detach_op, {x}, x.dtype(), x.shape()); }
+Tensor copy(const Tensor& x) { return apply(the_copy_op, {x}, x.dtype(), x.shape()); }
+const Op& copy_op() { return the_copy_op; }
 
 Tensor reshape(const Tensor& x, Shape shape) {
   if (x.shape() == shape) return x;

@@ -269,6 +269,7 @@ struct Op {
   unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
   bool alias = false;  // the result is operand 0's memory under another shape
   bool differentiable = true;
+  unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
 
   constexpr explicit Op(const char* n, unsigned r = 0) : name(n), reads(r) {}
   virtual void run(const Array* in, int n, const Array& out, Params p) const = 0;
@@ -286,6 +287,9 @@ inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs, DType dt
                     AttrsRef attrs = {}) {
   return apply(op, std::span(inputs.begin(), inputs.size()), dtype, std::move(shape), word, std::move(attrs));
 }
+
+// Runs an op that changes leaves in place and has no result. A replay repeats it on the same leaves.
+void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word = 0);
 
 Tensor empty(DType dtype, const Shape& shape);               // uninitialised
 Tensor full(DType dtype, const Shape& shape, double value);  // a constant

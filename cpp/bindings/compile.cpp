@@ -1,0 +1,414 @@
+// wg.compile: a callable that records a Python function once per kind of arguments and replays it.
+//
+// The common case, a call like an earlier one, must cost less than a microsecond, so it is a hand-written type: the
+// arguments are compared with the signature of each program, their pointers handed over, and the results wrapped.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+#include <structmember.h>
+
+#include <cstddef>
+#include <optional>
+
+#include "bindings/bindings.h"
+#include "engine/program.h"
+#include "ops/functions.h"
+
+namespace wengert::bindings {
+namespace {
+
+// The structure of arguments or results: arrays by dtype and shape, everything else by value.
+struct Signature {
+  enum Kind { array, sequence, dict, value } kind = value;
+  DType dtype = DType::f64;
+  Shape shape;
+  py::object object;  // the type of a sequence; the keys of a dict, in order; a value
+  std::vector<Signature> parts;
+};
+
+// A NumPy array, NumPy scalar or tensor: what becomes an argument of the program.
+bool is_array(PyObject* o) {
+  static auto* const generic =
+      reinterpret_cast<PyTypeObject*>(py::object(py::module_::import("numpy").attr("generic")).release().ptr());
+  return is_tensor(o) || py::isinstance<py::array>(o) || PyObject_TypeCheck(o, generic);
+}
+
+// Walks Python structures; visit(object) is called for each array.
+template <class Visit>
+Signature describe(PyObject* o, Visit&& visit) {
+  Signature s;
+  if (is_array(o)) {
+    const Tensor t = visit(o);
+    s.kind = Signature::array;
+    s.dtype = t.dtype();
+    s.shape = t.shape();
+  } else if (PyTuple_Check(o) || PyList_Check(o)) {
+    s.kind = Signature::sequence;
+    s.object = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Py_TYPE(o)));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
+      s.parts.push_back(describe(PySequence_Fast_GET_ITEM(o, i), visit));
+  } else if (PyDict_CheckExact(o)) {
+    s.kind = Signature::dict;
+    py::list keys;
+    for (auto [key, item] : py::reinterpret_borrow<py::dict>(o)) {
+      keys.append(key);
+      s.parts.push_back(describe(item.ptr(), visit));
+    }
+    s.object = keys;
+  } else {
+    s.object = py::reinterpret_borrow<py::object>(o);
+  }
+  return s;
+}
+
+// The structure again, with next() in the place of each array.
+template <class Next>
+py::object rebuild(const Signature& s, Next&& next) {
+  switch (s.kind) {
+    case Signature::array:
+      return next();
+    case Signature::sequence: {
+      if (s.object.ptr() == reinterpret_cast<PyObject*>(&PyTuple_Type)) {
+        py::tuple t(s.parts.size());
+        for (std::size_t i = 0; i < s.parts.size(); ++i)
+          PyTuple_SET_ITEM(t.ptr(), static_cast<Py_ssize_t>(i), rebuild(s.parts[i], next).release().ptr());
+        return t;
+      }
+      py::list items;
+      for (const Signature& p : s.parts) items.append(rebuild(p, next));
+      if (s.object.ptr() == reinterpret_cast<PyObject*>(&PyList_Type)) return items;
+      if (py::hasattr(s.object, "_fields")) return s.object(*py::tuple(items));  // a named tuple
+      return s.object(items);
+    }
+    case Signature::dict: {
+      py::dict d;
+      std::size_t i = 0;
+      for (py::handle key : s.object) d[key] = rebuild(s.parts[i++], next);
+      return d;
+    }
+    default:
+      return s.object;
+  }
+}
+
+bool same_value(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  if (Py_TYPE(a) != Py_TYPE(b)) return false;
+  const bool plain = PyFloat_CheckExact(a) || PyLong_CheckExact(a) || PyUnicode_CheckExact(a) || PyBytes_CheckExact(a);
+  if (!plain) return false;
+  const int same = PyObject_RichCompareBool(a, b, Py_EQ);
+  if (same < 0) throw py::error_already_set();
+  return same == 1;
+}
+
+struct Bound {
+  std::vector<const void*> pointers;
+  std::vector<Tensor> converted;  // keeps alive what had to be copied
+};
+
+// Compares arguments with a signature and collects their pointers; false at the first difference.
+bool matches(const Signature& s, PyObject* o, Bound& bound) {
+  switch (s.kind) {
+    case Signature::array: {
+      if (is_tensor(o)) {
+        const Value* v = reinterpret_cast<PyTensor*>(o)->value;
+        if (v->dtype != s.dtype || !(v->shape == s.shape)) return false;
+        bound.pointers.push_back(v->data);
+        return true;
+      }
+      if (!is_array(o)) return false;
+      if (py::isinstance<py::array>(o)) {
+        const auto* a = py::detail::array_proxy(o);
+        if (a->nd != s.shape.ndim()) return false;
+        for (int i = 0; i < a->nd; ++i)
+          if (a->dimensions[i] != s.shape[i]) return false;
+        if (a->descr == numpy_dtype(s.dtype).ptr() && a->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ &&
+            a->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) {
+          bound.pointers.push_back(a->data);
+          return true;
+        }
+      }
+      Tensor t = to_tensor(o);  // other strides, byte orders or integer widths
+      if (t.dtype() != s.dtype || !(t.shape() == s.shape)) return false;
+      bound.pointers.push_back(t.get()->data);
+      bound.converted.push_back(std::move(t));
+      return true;
+    }
+    case Signature::sequence:
+      if (reinterpret_cast<PyObject*>(Py_TYPE(o)) != s.object.ptr() ||
+          PySequence_Fast_GET_SIZE(o) != static_cast<Py_ssize_t>(s.parts.size()))
+        return false;
+      for (std::size_t i = 0; i < s.parts.size(); ++i)
+        if (!matches(s.parts[i], PySequence_Fast_GET_ITEM(o, static_cast<Py_ssize_t>(i)), bound)) return false;
+      return true;
+    case Signature::dict: {
+      if (!PyDict_CheckExact(o) || PyDict_Size(o) != static_cast<Py_ssize_t>(s.parts.size())) return false;
+      PyObject *key, *item;
+      Py_ssize_t at = 0;
+      for (std::size_t i = 0; PyDict_Next(o, &at, &key, &item); ++i)
+        if (!same_value(key, PyList_GET_ITEM(s.object.ptr(), static_cast<Py_ssize_t>(i))) ||
+            !matches(s.parts[i], item, bound))
+          return false;
+      return true;
+    }
+    default:
+      return !is_array(o) && same_value(s.object.ptr(), o);
+  }
+}
+
+std::string str(const Signature& s) {
+  if (s.kind == Signature::array) return std::string(name_of(s.dtype)) + s.shape.str();
+  if (s.kind == Signature::value) return py::repr(s.object).cast<std::string>();
+  std::string text = s.kind == Signature::dict ? "{" : "(";
+  for (std::size_t i = 0; i < s.parts.size(); ++i)
+    text += (i ? ", " : "") + (s.kind == Signature::dict ? py::repr(py::list(s.object)[i]).cast<std::string>() + ": " : "") +
+            str(s.parts[i]);
+  return text + (s.kind == Signature::dict ? "}" : ")");
+}
+
+// What else a recording depends on: gradient mode, and which modules are in training mode.
+std::uint64_t& module_modes() {
+  static std::uint64_t modes = 0;
+  return modes;
+}
+
+struct Entry {
+  std::vector<Signature> arguments;
+  py::object names;  // of the keyword arguments, a tuple or None
+  bool grad_enabled;
+  std::uint64_t modes;
+  Signature results;
+  std::shared_ptr<engine::Program> program;
+};
+
+struct State {
+  py::object function;
+  std::vector<Entry> entries;  // the latest used first
+  std::size_t limit;
+};
+
+struct PyCompiled {
+  PyObject_HEAD
+  vectorcallfunc vectorcall;
+  State* state;
+};
+
+// While it lives, everything this thread computes is recorded for a program.
+class Recording {
+ public:
+  Recording() : tape(new engine::Tape), before_(engine::thread_state().tape) {
+    tape->keep = tape->compiling = true;
+    engine::thread_state().tape = tape;
+  }
+  ~Recording() {
+    engine::thread_state().tape = before_;
+    tape->keep = tape->compiling = false;
+    for (const Tensor& leaf : tape->grad_writes) {  // gradients outlive the recording
+      engine::Node* n = engine::node(leaf);
+      if (n->adjoint && static_cast<engine::Node*>(n->adjoint)->op)
+        n->adjoint = detached(Tensor(std::exchange(n->adjoint, nullptr))).take();
+    }
+    tape->grad_reads.clear();
+    tape->grad_writes.clear();
+    const auto kept = std::exchange(tape->kept, {}), operands = std::exchange(tape->operands, {});
+    tape->release();
+  }
+  Recording(const Recording&) = delete;
+  static Tensor detached(const Tensor& t) { return engine::create(t.dtype(), t.shape(), 0, &t); }
+  engine::Tape* tape;
+
+ private:
+  engine::Tape* before_;
+};
+
+PyObject* wrap_results(const Signature& s, std::vector<Tensor>& results) {
+  if (s.kind == Signature::array) return wrap(std::move(results[0]));
+  std::size_t i = 0;
+  return rebuild(s, [&] { return py::reinterpret_steal<py::object>(wrap(std::move(results[i++]))); }).release().ptr();
+}
+
+PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* names) {
+  if (state.entries.size() >= state.limit) {
+    std::string seen;
+    for (std::size_t i = 0; i < std::min<std::size_t>(3, state.entries.size()); ++i) {
+      seen += "\n  ";
+      for (const Signature& s : state.entries[i].arguments) seen += str(s) + " ";
+    }
+    throw std::runtime_error("compile: recorded " + std::to_string(state.limit) +
+                             " times already, because its arguments keep changing; pass what changes as arrays of a "
+                             "fixed shape (a Python number is frozen into the recording), or raise limit=. Latest:" + seen);
+  }
+  Entry entry;
+  entry.names = names ? py::reinterpret_borrow<py::object>(names) : py::none();
+  entry.grad_enabled = engine::thread_state().grad_enabled;
+  entry.modes = module_modes();
+  Recording recording;
+  std::vector<Tensor> stand_ins;
+  std::vector<py::object> replaced;
+  const Py_ssize_t n_names = names ? PyTuple_GET_SIZE(names) : 0;
+  for (Py_ssize_t i = 0; i < n + n_names; ++i) {
+    const std::size_t first = stand_ins.size();
+    entry.arguments.push_back(describe(args[i], [&](PyObject* o) {
+      stand_ins.push_back(engine::argument_node(to_tensor(o)));
+      return stand_ins.back();
+    }));
+    std::size_t at = first;
+    replaced.push_back(rebuild(entry.arguments.back(), [&] { return py::reinterpret_steal<py::object>(wrap(stand_ins[at++])); }));
+  }
+  std::vector<PyObject*> raw;
+  for (py::object& o : replaced) raw.push_back(o.ptr());
+  py::object out = py::reinterpret_steal<py::object>(
+      PyObject_Vectorcall(state.function.ptr(), raw.data(), static_cast<std::size_t>(n), names));
+  if (!out) throw py::error_already_set();
+  std::vector<Tensor> results;
+  entry.results = describe(out.ptr(), [&](PyObject* o) {
+    results.push_back(to_tensor(o));
+    return results.back();
+  });
+  entry.program = std::make_shared<engine::Program>(*recording.tape, stand_ins, results);
+  for (Tensor& t : results) t = Recording::detached(t);
+  state.entries.insert(state.entries.begin(), std::move(entry));
+  return wrap_results(state.entries.front().results, results);
+}
+
+PyObject* replay(Entry& entry, Bound& bound) {
+  engine::Program& program = *entry.program;
+  std::vector<Tensor> results;
+  {
+    // Long replays let other Python threads run; and whoever waits for a program must not hold the interpreter.
+    const bool waits = !program.lock.try_lock();
+    std::optional<py::gil_scoped_release> released;
+    if (waits || program.work() > 5e-5) released.emplace();
+    if (waits) program.lock.lock();
+    const std::lock_guard guard(program.lock, std::adopt_lock);
+    program.run(bound.pointers.data(), results);
+  }
+  return wrap_results(entry.results, results);
+}
+
+bool is_recorded_result(PyObject* o) {
+  return is_tensor(o) && static_cast<engine::Node*>(reinterpret_cast<PyTensor*>(o)->value)->op &&
+         reinterpret_cast<PyTensor*>(o)->value->requires_grad;
+}
+
+PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObject* names) {
+  try {
+    const auto n = static_cast<Py_ssize_t>(PyVectorcall_NARGS(nargsf));
+    const Py_ssize_t n_all = n + (names ? PyTuple_GET_SIZE(names) : 0);
+    State& state = *reinterpret_cast<PyCompiled*>(self)->state;
+    // Inside another recording or a transform it is the plain function.
+    const engine::ThreadState& thread = engine::thread_state();
+    bool plain = thread.tape && thread.tape->compiling;
+    for (Py_ssize_t i = 0; i < n_all && !plain; ++i) plain = is_recorded_result(args[i]);
+    if (plain) return PyObject_Vectorcall(state.function.ptr(), args, nargsf, names);
+
+    Bound bound;
+    for (std::size_t e = 0; e < state.entries.size(); ++e) {
+      Entry& entry = state.entries[e];
+      if (entry.grad_enabled != thread.grad_enabled || entry.modes != module_modes() ||
+          static_cast<Py_ssize_t>(entry.arguments.size()) != n_all)
+        continue;
+      if (names ? entry.names.is_none() || !entry.names.equal(py::handle(names)) : !entry.names.is_none()) continue;
+      bound.pointers.clear();
+      bound.converted.clear();
+      bool same = true;
+      for (Py_ssize_t i = 0; i < n_all && same; ++i) same = matches(entry.arguments[static_cast<std::size_t>(i)], args[i], bound);
+      if (!same || !entry.program->applies()) continue;
+      if (e) std::rotate(state.entries.begin(), state.entries.begin() + static_cast<std::ptrdiff_t>(e), state.entries.begin() + static_cast<std::ptrdiff_t>(e) + 1);
+      Entry chosen = state.entries.front();  // another thread may record meanwhile
+      return replay(chosen, bound);
+    }
+    return record(state, args, n, names);
+  } catch (...) {
+    translate_exception();
+    return nullptr;
+  }
+}
+
+void dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  delete reinterpret_cast<PyCompiled*>(self)->state;
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMemberDef members[] = {{"__vectorcalloffset__", T_PYSSIZET, offsetof(PyCompiled, vectorcall), READONLY, nullptr},
+                         {nullptr, 0, 0, 0, nullptr}};
+
+PyTypeObject* make_compiled_type() {
+  static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                                {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
+                                {Py_tp_members, members},
+                                {0, nullptr}};
+  static PyType_Spec spec = {"wengert._core.Compiled", sizeof(PyCompiled), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
+  return type;
+}
+
+State& state_of(const py::object& compiled) { return *reinterpret_cast<PyCompiled*>(compiled.ptr())->state; }
+
+py::dict stats_of(const Entry& e) {
+  const engine::ProgramStats& s = e.program->stats();
+  std::string arguments;
+  for (const Signature& a : e.arguments) arguments += (arguments.empty() ? "" : ", ") + str(a);
+  py::dict d;
+  d["arguments"] = arguments;
+  d["recorded"] = s.recorded;
+  d["dead"] = s.dead;
+  d["merged"] = s.merged;
+  d["folded"] = s.folded;
+  d["epilogues"] = s.epilogues;
+  d["fused"] = s.fused;
+  d["steps"] = s.steps;
+  d["arena_bytes"] = s.arena_bytes;
+  d["replays"] = s.replays;
+  return d;
+}
+
+}  // namespace
+
+void bind_compile(py::module_& m) {
+  static PyTypeObject* const type = make_compiled_type();
+  m.attr("Compiled") = py::handle(reinterpret_cast<PyObject*>(type));
+  m.def("compiled", [](py::object function, std::size_t limit) {
+    auto* self = reinterpret_cast<PyCompiled*>(type->tp_alloc(type, 0));
+    if (!self) throw py::error_already_set();
+    self->vectorcall = call;
+    self->state = new State{std::move(function), {}, limit};
+    return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(self));
+  });
+  m.def("compiled_stats", [](const py::object& compiled) {
+    py::list all;
+    for (const Entry& e : state_of(compiled).entries) all.append(stats_of(e));
+    return all;
+  });
+  m.def("compiled_str", [](const py::object& compiled) {
+    std::string s;
+    for (const Entry& e : state_of(compiled).entries) {
+      s += "for";
+      for (const Signature& a : e.arguments) s += " " + str(a);
+      s += ":\n" + e.program->str();
+    }
+    return s;
+  });
+  // Times each step of the program that these arguments select, as (step, seconds, flops, bytes).
+  m.def("compiled_profile", [](const py::object& compiled, const py::tuple& args, int repeats) {
+    Bound bound;
+    for (Entry& e : state_of(compiled).entries) {
+      bound = {};
+      bool same = e.arguments.size() == args.size();
+      for (std::size_t i = 0; i < args.size() && same; ++i) same = matches(e.arguments[i], py::object(args[i]).ptr(), bound);
+      if (!same) continue;
+      py::list rows;
+      const std::lock_guard guard(e.program->lock);
+      for (const engine::StepProfile& p : e.program->profile(bound.pointers.data(), repeats))
+        rows.append(py::make_tuple(p.what, p.seconds, p.flops, p.bytes));
+      return rows;
+    }
+    throw std::invalid_argument("profile: nothing was recorded yet for such arguments; call the compiled function first");
+  });
+  m.def("flip_module_mode", [](std::uint64_t key) { module_modes() ^= key; });
+}
+
+}  // namespace wengert::bindings

@@ -1,0 +1,87 @@
+// Record once, replay many: a recorded tape, frozen into a list of steps over planned memory. No code is generated; a
+// step is a kernel call with its pointers already in place.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "engine/node.h"
+
+namespace wengert::engine {
+
+// What the passes did, and what is left to run.
+struct ProgramStats {
+  index_t recorded = 0;   // operations on the tape
+  index_t dead = 0;       // nobody needs their result
+  index_t merged = 0;     // equal to an earlier one
+  index_t folded = 0;     // of constants only
+  index_t epilogues = 0;  // biases and activations that a matmul applies itself
+  index_t fused = 0;      // elementwise operations that share a strip with others
+  index_t steps = 0;
+  index_t arena_bytes = 0;
+  index_t replays = 0;
+};
+
+struct StepProfile {
+  std::string what;
+  double seconds, flops, bytes;
+};
+
+class Step;
+struct ProgramBuilder;
+
+class Program {
+ public:
+  // `recording` has kept everything since it was entered. Arguments are stand-ins made by `argument_node`; results are
+  // any tensors. Everything else that the operations read is live: parameters, optimizer state, constants.
+  Program(Tape& recording, std::span<const Tensor> arguments, std::span<const Tensor> results);
+  ~Program();
+  Program(const Program&) = delete;
+
+  // One replay. The caller has checked that the arguments have the recorded shapes and dtypes, and holds `lock`.
+  // On an exception, leaves that had not been written to yet are as before.
+  void run(const void* const* arguments, std::vector<Tensor>& results);
+  // The recorded situation still holds: the same leaves have a .grad to add to as at the recording.
+  bool applies() const;
+
+  const ProgramStats& stats() const { return stats_; }
+  std::string str() const;                                   // the planned steps, one a line
+  std::vector<StepProfile> profile(const void* const* arguments, int repeats);
+  double work() const { return work_; }                      // rough seconds of one replay, to decide about the GIL
+  std::mutex lock;
+
+ private:
+  friend struct ProgramBuilder;
+  void bind(const void* const* arguments);
+  void deliver(std::vector<Tensor>& results);
+
+  // A result or gradient lives in one of a few tensors, whichever nobody outside holds any more.
+  struct Output {
+    int slot;
+    DType dtype;
+    Shape shape;
+    Tensor leaf;  // whose .grad it is; empty for a result
+    std::vector<Tensor> pool;
+    Tensor current;
+  };
+
+  std::vector<void*> slots_;                       // where each value is
+  std::vector<std::pair<int, Tensor>> externals_;  // live leaves and constants
+  std::vector<Tensor> written_;                    // leaves that effects change
+  std::vector<std::pair<int, int>> arguments_;     // slot, argument
+  std::vector<std::pair<int, Tensor>> grad_reads_; // slot, leaf whose .grad was there before
+  std::vector<Tensor> grad_clears_;
+  std::vector<Output> outputs_;
+  std::size_t n_results_ = 0;
+  std::vector<std::unique_ptr<Step>> steps_;
+  Buffer* arena_ = nullptr;
+  ProgramStats stats_;
+  double work_ = 0;
+};
+
+// A stand-in for an argument: a constant with a place on the recording.
+Tensor argument_node(const Tensor& x);
+// Whether this tensor's value may differ at a replay: it must not decide anything while recording.
+bool is_replayed(const Tensor& t);
+
+}  // namespace wengert::engine

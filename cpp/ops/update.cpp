@@ -1,0 +1,147 @@
+// Ops that change leaves in place: assignment, optimizer updates, and the random state behind dropout. What may vary from
+// step to step (learning rate, step count, random counter) stands in small state tensors, so that a replay needs no Python.
+#include <cmath>
+#include <cstring>
+
+#include "kernels/table.h"
+#include "ops/functions.h"
+
+namespace wengert {
+namespace {
+
+struct Effect : Op {
+  Effect(const char* name, unsigned w) : Op(name) {
+    writes = w;
+    differentiable = false;
+  }
+  void vjp(Pullback&) const final {}
+  Tensor jvp(Pushforward&) const final { return {}; }
+};
+
+struct Assign final : Effect {
+  Assign() : Effect("assign", 1) {}
+  void run(const Array* in, int, const Array&, Params) const override {
+    std::memmove(in[0].data, in[1].data, static_cast<std::size_t>(in[0].shape->size() * size_of(in[0].dtype)));
+  }
+};
+const Assign assign_op;
+
+struct SgdStep final : Effect {
+  SgdStep() : Effect("sgd", 0b101) {}
+  void run(const Array* in, int, const Array&, Params p) const override {
+    const double* state = in[3].as<double>();
+    dispatch(in[0].dtype, [&]<class T>(T) {
+      kernels::table<T>().sgd({in[0].as<T>(), in[1].as<T>(), in[2].as<T>(), in[0].shape->size(), state[0], state[1],
+                               state[2], p.word != 0});
+    });
+  }
+};
+const SgdStep sgd_op;
+
+struct AdamTick final : Effect {
+  AdamTick() : Effect("adam_tick", 1) {}
+  void run(const Array* in, int, const Array&, Params) const override {
+    double* state = in[0].as<double>();
+    state[5] += 1;
+    state[6] = 1 - std::pow(state[1], state[5]);
+    state[7] = 1 - std::pow(state[2], state[5]);
+  }
+};
+const AdamTick adam_tick_op;
+
+struct AdamStep final : Effect {
+  AdamStep() : Effect("adam", 0b1101) {}
+  void run(const Array* in, int, const Array&, Params p) const override {
+    const double* state = in[4].as<double>();
+    dispatch(in[0].dtype, [&]<class T>(T) {
+      kernels::table<T>().adam({in[0].as<T>(), in[1].as<T>(), in[2].as<T>(), in[3].as<T>(), in[0].shape->size(),
+                                state[0], state[1], state[2], state[3], state[4], state[6], state[7], p.word != 0});
+    });
+  }
+};
+const AdamStep adam_op;
+
+// The counter-based generator SplitMix64 (Steele, Lea & Flood 2014): element i of draw c under a key is a hash of the
+// three, so the numbers depend neither on lanes nor on threads.
+std::uint64_t mix(std::uint64_t z) {
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+  return z ^ z >> 31;
+}
+
+struct DropoutMask final : Op {
+  DropoutMask() : Op("dropout_mask") { differentiable = false; }
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    const auto* state = in[0].as<std::uint64_t>();
+    const std::uint64_t stream = mix(mix(state[0]) + state[1] * 0x9E3779B97F4A7C15u);
+    double drop;
+    std::memcpy(&drop, &p.word, sizeof drop);
+    const auto limit = static_cast<std::uint64_t>(std::ldexp(drop, 53));  // the upper 53 bits are below it
+    dispatch(out.dtype, [&]<class T>(T) {
+      const T keep = static_cast<T>(1 / (1 - drop));
+      T* y = out.as<T>();
+      const auto n = static_cast<std::uint64_t>(out.shape->size());
+      for (std::uint64_t i = 0; i < n; ++i) y[i] = mix(stream + i * 0x9E3779B97F4A7C15u) >> 11 < limit ? T{0} : keep;
+    });
+  }
+  void vjp(Pullback&) const override {}
+  Tensor jvp(Pushforward&) const override { return {}; }
+};
+const DropoutMask dropout_mask_op;
+
+struct CountOn final : Effect {
+  CountOn() : Effect("count_on", 1) {}
+  void run(const Array* in, int, const Array&, Params) const override { ++in[0].as<std::uint64_t>()[1]; }
+};
+const CountOn count_on_op;
+
+void check(const char* op, const Tensor& p, std::initializer_list<const Tensor*> others) {
+  for (const Tensor* t : others)
+    if (*t && (!(t->shape() == p.shape()) || t->dtype() != p.dtype()))
+      throw std::invalid_argument(std::string(op) + ": the parameter is " + name_of(p.dtype()) + p.shape().str() +
+                                  ", its gradient or state is " + name_of(t->dtype()) + t->shape().str());
+}
+
+void check_state(const char* op, const Tensor& state, DType dtype, index_t size) {
+  if (state.dtype() != dtype || state.size() != size)
+    throw TypeError(std::string(op) + ": the state must be " + name_of(dtype) + " of size " + std::to_string(size));
+}
+
+}  // namespace
+
+void assign(const Tensor& leaf, const Tensor& value) {
+  if (!(leaf.shape() == value.shape()))
+    throw std::invalid_argument("assign: a tensor of shape " + leaf.shape().str() + " cannot take values of shape " +
+                                value.shape().str());
+  apply_effect(assign_op, {leaf, cast(value, leaf.dtype())});
+}
+
+void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& state, bool nesterov) {
+  check("sgd", p, {&g, &v});
+  check_state("sgd", state, DType::f64, 3);
+  apply_effect(sgd_op, {p, g, v, state}, nesterov);
+}
+
+void adam_tick(const Tensor& state) {
+  check_state("adam", state, DType::f64, 8);
+  apply_effect(adam_tick_op, {state});
+}
+
+void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& state,
+               bool decoupled) {
+  check("adam", p, {&g, &m, &v});
+  check_state("adam", state, DType::f64, 8);
+  apply_effect(adam_op, {p, g, m, v, state}, decoupled);
+}
+
+Tensor dropout_mask(const Shape& shape, DType dtype, double p, const Tensor& state) {
+  if (!(p >= 0 && p < 1)) throw std::invalid_argument("dropout: p must be in [0, 1), got " + std::to_string(p));
+  check_state("dropout", state, DType::i64, 2);
+  index_t word;
+  std::memcpy(&word, &p, sizeof word);
+  const Tensor mask = apply(dropout_mask_op, {state}, dtype, shape, word);
+  apply_effect(count_on_op, {state});
+  return mask;
+}
+
+}  // namespace wengert
