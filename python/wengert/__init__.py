@@ -9,11 +9,13 @@ from wengert._files import load, save
 from wengert._functions import *
 from wengert._indexing import take
 from wengert._primitive import primitive
+from wengert._tape import Tape
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
 from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from wengert._version import __version__
 
 __all__ = [
+    "Tape",
     "Tensor",
     "__version__",
     "asarray",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wengert._tape import calling
 from wengert._tensor import Tensor, asarray
 
 
@@ -38,7 +39,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return self.forward(*args, **kwargs)
+            with calling(self):
+                return self.forward(*args, **kwargs)
         except Exception as error:
             _say_where(error, self)
             raise
