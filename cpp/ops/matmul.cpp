@@ -50,14 +50,11 @@ struct MatMul final : Op {
   }
   // Undoes the broadcasting of batch axes.
   static void add(Pullback& p, int k, Tensor c) {
-    const Shape want = p.batched(p.input_shape(k));
+    const Shape &own = p.input_shape(k), want = p.batched(own);
+    const int lead = want.ndim() - own.ndim();
     std::vector<index_t> axes;
-    for (int i = 2; i < c.ndim(); ++i) {
-      const bool batch_axis = i == want.ndim() - 1 && want.ndim() > p.input_shape(k).ndim();
-      const bool leads = i == c.ndim() - 1 && want.ndim() > p.input_shape(k).ndim();
-      if (batch_axis || leads) continue;
-      if (i >= want.ndim() || (want.back(i) == 1 && c.shape().back(i) != 1)) axes.push_back(-1 - i);
-    }
+    for (int i = 2; i < c.ndim() - lead; ++i)
+      if (i >= own.ndim() || (own.back(i) == 1 && c.shape().back(i) != 1)) axes.push_back(-1 - i);
     if (!axes.empty()) c = sum(c, axes, true);
     p.add(k, c.shape() == want ? c : reshape(c, want));
   }

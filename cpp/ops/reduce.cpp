@@ -1,5 +1,6 @@
 // Reductions over any axes, and the softmax family over the last.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "engine/threads.h"
@@ -241,6 +242,7 @@ struct LogSumExp final : Op {
   LogSumExp() : Op("logsumexp", 1 | reads_output) {}
   void run(const Array* in, int, const Array& out, Params) const override {
     dispatch(out.dtype, [&]<class T>(T) {
+      if (in[0].shape->back(0) == 0) std::fill_n(out.as<T>(), out.shape->size(), -std::numeric_limits<T>::infinity());
       over_rows(*in[0].shape, [&](index_t r, index_t rows, index_t n) {
         kernels::table<T>().logsumexp(in[0].as<T>() + r * n, out.as<T>() + r, rows, n);
       });

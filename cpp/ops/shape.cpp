@@ -31,7 +31,7 @@ decltype(auto) dispatch_any(DType t, F&& f) {
 }
 
 struct Cast final : Op {
-  Cast() : Op("cast") {}
+  explicit Cast(bool keeps_gradient) : Op("cast") { differentiable = keeps_gradient; }
   void run(const Array* in, int, const Array& out, Params) const override {
     const index_t n = out.shape->size();
     dispatch_any(in[0].dtype, [&]<class From>(From) {
@@ -45,7 +45,7 @@ struct Cast final : Op {
   void vjp(Pullback& p) const override { p.add(0, cast(p.lazy_g(), p.input_dtype(0))); }
   Tensor jvp(Pushforward& p) const override { return cast(p.tangent(0), p.output_dtype()); }
 };
-const Cast cast_op;
+const Cast cast_op(true), cast_to_constant(false);
 
 // The same values, in memory of their own or shared, cut from the gradient. On a recording they stay connected.
 struct Cut final : Op {
@@ -227,7 +227,7 @@ const Concat concat_op;
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype && !x.get()->weak) return x;
-  return apply(cast_op, {x}, dtype, x.shape());
+  return apply(is_float(dtype) ? cast_op : cast_to_constant, {x}, dtype, x.shape());
 }
 
 Tensor detach(const Tensor& x) { return apply(detach_op, {x}, x.dtype(), x.shape()); }

@@ -24,7 +24,7 @@ def _named(name: str) -> Any:
 
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
     """NumPy's protocol: called for every ufunc with a tensor among its arguments."""
-    f = _named(ufunc.__name__)
+    f = (lambda a, b: wg.floor(wg.divide(a, b))) if ufunc is np.floor_divide else _named(ufunc.__name__)
     if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum):
         f = {np.add: wg.sum, np.maximum: wg.max, np.minimum: wg.min}[ufunc]
         return f(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
