@@ -27,11 +27,12 @@ TOLERANCE = 0.02
 
 
 def build():
-    """Builds bench_instructions (in build/bench, without Python) and returns its path."""
-    options = ["-DWENGERT_PYTHON=OFF", "-DWENGERT_BENCH=ON"]
-    subprocess.run(["cmake", "-S", ROOT, "-B", BUILD, *options], check=True, stdout=subprocess.DEVNULL)
-    command = ["cmake", "--build", BUILD, "--target", "bench_instructions", "-j", str(os.cpu_count())]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    """Builds bench_instructions in build/bench and returns its path."""
+    for command in (
+        ["cmake", "--preset", "bench"],
+        ["cmake", "--build", "--preset", "bench", "-t", "bench_instructions"],
+    ):
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return BUILD / "bench" / "bench_instructions"
 
 
