@@ -21,6 +21,29 @@ WENGERT_INLINE V polynomial(V x, double c0, C... c) {
     return fma(polynomial(x, static_cast<double>(c)...), x, c0);
 }
 
+// The same sum by halves (Estrin): less exact by a little, but fewer steps that wait for each other.
+template <int h, class V>
+WENGERT_INLINE V to_the(V x) {
+  if constexpr (h == 1)
+    return x;
+  else
+    return to_the<h / 2>(x) * to_the<h / 2>(x);
+}
+template <int n, class V>
+WENGERT_INLINE V halves(V x, const double* c) {
+  if constexpr (n == 1) {
+    return c[0];
+  } else {
+    constexpr int h = n > 8 ? 8 : n > 4 ? 4 : n > 2 ? 2 : 1;
+    return fma(to_the<h>(x), halves<n - h>(x, c + h), halves<h>(x, c));
+  }
+}
+template <class V, class... C>
+WENGERT_INLINE V estrin(V x, C... c) {
+  const double a[] = {static_cast<double>(c)...};
+  return halves<sizeof...(c)>(x, a);
+}
+
 constexpr double infinity = __builtin_inf(), not_a_number = __builtin_nan(""), ln2 = 0.6931471805599453;
 
 template <class T>
@@ -130,6 +153,22 @@ WENGERT_INLINE Vec<T> exp_range(Vec<T> x) {
   return min(Vec<T>(single ? 89.0 : 710.0), max(Vec<T>(single ? -104.0 : -746.0), x));
 }
 
+// exp(x) = (y + low) 2^n in float: fewer steps than the general form.
+struct FloatExp {
+  F32 y, low, n;
+};
+WENGERT_INLINE FloatExp float_exp(F32 x) {
+  const F32 n = fma(x, 1.4426950408889634, magic<float>) - magic<float>;
+  const F32 r = fma(n, -1.428606765330187e-06, fma(n, -0.693145751953125, x));
+  const F32 q = estrin(r, 0.5, 0.16666512191295624, 0.04166658595204353, 0.008369666524231434, 0.001392149948514998);
+  const F32 w = fma(q, r, 1.0), y = fma(w, r, 1.0);
+  return {y, fma(w, r, 1.0 - y), n};
+}
+
+WENGERT_INLINE F32 exp(F32 x) {
+  const FloatExp e = float_exp(exp_range(x));
+  return scale(e.y, e.n);
+}
 template <class T>
 WENGERT_INLINE Vec<T> exp(Vec<T> x) {
   const auto e = exponential(exp_range(x));
@@ -243,6 +282,26 @@ WENGERT_INLINE Vec<T> log_sum(Vec<T> k, Vec<T> f, Vec<T> low) {
   return fma(k, high_part, f - (half_square - rest));
 }
 
+// Float: log(1 + f) + k ln(2) for x = (1 + f) 2^k normal, and apart from it the lanes that are not.
+WENGERT_INLINE F32 float_log_sum(F32 k, F32 f) {
+  const F32 z = f * f;
+  const F32 tail = z * f *
+                   estrin(f, 0.3333333134651184, -0.2500082552433014, 0.20001235604286194, -0.1662319302558899,
+                          0.14201828837394714, -0.13162267208099365, 0.12760305404663086, -0.07625272125005722);
+  return fma(k, 0.693145751953125, f + fma(z, -0.5, fma(k, 1.428606765330187e-06, tail)));
+}
+WENGERT_INLINE F32 normal_log(F32 x, double lift) {
+  const auto b = bits(x) - bits(F32(0.7071067811865476));
+  const F32 f = F32::from_bits((b & 0x7fffff) + bits(F32(0.7071067811865476))) - 1.0;
+  return float_log_sum(to_float(b >> 23) - lift, f);
+}
+WENGERT_NOINLINE F32 other_log(F32 x) { return log_special(x, normal_log(x * 0x1p24, 24.0)); }
+WENGERT_INLINE F32 log(F32 x) {
+  const auto normal = (x >= smallest_normal<float>)&(x < infinity);
+  const F32 y = normal_log(x, 0.0);
+  if (!all(normal)) return where(normal, y, other_log(x));
+  return y;
+}
 template <class T>
 WENGERT_INLINE Vec<T> log(Vec<T> x) {
   const auto s = split(x);
@@ -294,29 +353,68 @@ WENGERT_INLINE Vec<T> log1p(Vec<T> x) {
   return log1p_sum(x, Vec<T>(0.0));
 }
 
-// log(1 + z) for z in [0, 1].
-WENGERT_INLINE F64 log1p_unit(F64 z) { return log1p(z); }
-WENGERT_INLINE F32 log1p_unit(F32 z) {
-  return z * polynomial(z, 1.0, -0.49999988079071045, 0.33332714438438416, -0.24988864362239838, 0.19899620115756989,
-                        -0.16135142743587494, 0.12479423731565475, -0.0832369476556778, 0.04211278259754181,
-                        -0.013690605759620667, 0.0020843208767473698);
+WENGERT_NOINLINE F32 other_log1p(F32 x) {  // where 2^-k is no normal number, and where there is no logarithm
+  return where((x == -1.0) | !(x > -infinity), where(x == x, where(x == -1.0, -infinity, not_a_number), x), log(x));
+}
+WENGERT_INLINE F32 log1p(F32 x) {
+  // 1 + x = (1 + f) 2^k; f from x itself, for 1 + x is rounded.
+  const auto b = bits(1.0 + x) - bits(F32(0.7071067811865476));
+  const F32 shrink = F32::from_bits(bits(F32(1.0)) - (b & ~0x7fffff));
+  const F32 y = copysign(float_log_sum(to_float(b >> 23), fma(x, shrink, shrink - 1.0)), x);
+  const auto near = (x > -1.0) & (x < 0x1p126);
+  if (!all(near)) return where(near, y, other_log1p(x));
+  return y;
+}
+
+// Polynomials by piece: lane j uses the coefficients c[.][i[j]].
+template <int n>
+WENGERT_INLINE F32 piecewise(const float (&c)[n][8], F32::Bits i, F32 d) {
+  F32 y = lookup(c[n - 1], i);
+  for (int k = n - 2; k >= 0; --k) y = fma(y, d, lookup(c[k], i));
+  return y;
+}
+
+// m + log(1 + exp(-u)) for u >= 0
+WENGERT_INLINE F64 plus_log1p_exp(F64 m, F64 u) { return m + log1p(exp(-u)); }
+// Expansions of log(1 + z) / z around points where its value is a float to 36 bits and more.
+constexpr float log1p_centre[8] = {0.f,        0.122383118f, 0.250734329f, 0.379560471f,
+                                   0.5045681f, 0.621826172f, 0.747339249f, 0.87591362f};
+constexpr float log1p_piece[6][8] = {
+    {1.f, 0.943383455f, 0.892302394f, 0.847730398f, 0.809614956f, 0.777633369f, 0.746774912f, 0.718216717f},
+    {-0.5f, -0.428344101f, -0.370001554f, -0.323695064f, -0.287319779f, -0.258986324f, -0.233463183f, -0.211371452f},
+    {0.333332568f, 0.256881326f, 0.200918272f, 0.160653681f, 0.131686598f, 0.110795215f, 0.0932645351f, 0.0791034177f},
+    {-0.24994722f, -0.172657594f, -0.12185055f, -0.0887763873f, -0.0670225918f, -0.0525177978f, -0.041191332f,
+     -0.0326651447f},
+    {0.198347062f, 0.12394987f, 0.0787497312f, 0.0521667711f, 0.0362111814f, 0.026388051f, 0.0192585811f,
+     0.0142418509f},
+    {-0.142389923f, -0.0912496522f, -0.0529465415f, -0.0323321037f, -0.0205950178f, -0.0135924872f, -0.00924627297f,
+     -0.00593450479f}};
+WENGERT_INLINE F32 plus_log1p_exp(F32 m, F32 u) {
+  const FloatExp e = float_exp(max(F32(-104.0), -u));
+  const F32 z = scale(e.y, e.n);
+  const auto i = bits(min(F32(magic<float> + 7), fma(z, 8.0, magic<float>)));
+  const F32 w = piecewise(log1p_piece, i, z - lookup(log1p_centre, i));  // log(1 + z) / z
+  return fma(z, w, fma(z * e.low, w, m));
 }
 
 template <class T>
 WENGERT_INLINE Vec<T> softplus(Vec<T> x) {
-  return where(x == x, max(x, Vec<T>(0.0)) + log1p_unit(exp(-abs(x))), x);
+  return plus_log1p_exp(max(Vec<T>(0.0), x), abs(x));
 }
 template <class T>
 WENGERT_INLINE Vec<T> logaddexp(Vec<T> a, Vec<T> b) {
-  const Vec<T> larger = maximum(a, b), y = larger + log1p_unit(exp(-abs(a - b)));
-  return where(a == b, a + ln2, where(larger < infinity, y, larger));
+  const Vec<T> larger = maximum(a, b);
+  return where(a == b, a + ln2, where(abs(larger) < infinity, plus_log1p_exp(larger, abs(a - b)), larger));
 }
 
 // ---- Sigmoid and hyperbolic functions -------------------------------------------------------------------------
 
 WENGERT_INLINE F32 sigmoid(F32 x) {
-  const F32 z = exp(-abs(x));
-  return where(x < 0.0, z, 1.0) / (1.0 + z);
+  const FloatExp e = float_exp(max(F32(-104.0), -abs(x)));
+  const F32 z = scale(e.y, e.n), bottom = 1.0 + z, y = z / bottom;  // sigmoid(-|x|)
+  // what was rounded off z and 1 + z, to first order
+  const F32 better = fma(y * (1.0 - y), e.low - ((1.0 - bottom) + z), y);
+  return where(x < 0.0, better, 1.0 - better);
 }
 WENGERT_INLINE F64 sigmoid(F64 x) {
   const F64 z = exp(max(F64(-700.0), -abs(x))), bottom = 1.0 + z;
@@ -363,41 +461,30 @@ WENGERT_BY_DOUBLE(asinh)
 WENGERT_BY_DOUBLE(acosh)
 WENGERT_BY_DOUBLE(atanh)
 
-// Polynomials by piece: lane j uses the coefficients c[.][i[j]].
-template <int n>
-WENGERT_INLINE F32 piecewise(const float (&c)[n][16], F32::Bits i, F32 d) {
-  F32 y = lookup(c[n - 1], i);
-  for (int k = n - 2; k >= 0; --k) y = fma(y, d, lookup(c[k], i));
-  return y;
-}
-
-constexpr float tanh_centre[16] = {2.5f,     3.5f,     5.f,     7.f,     10.f,   0.f,    0.078125f, 0.109375f,
-                                   0.15625f, 0.21875f, 0.3125f, 0.4375f, 0.625f, 0.875f, 1.25f,     1.75f};
-constexpr float tanh_piece[7][16] = {
-    {0.986614287f, 0.998177886f, 0.999909222f, 0.999998331f, 1.f, 0.f, 0.0779664442f, 0.108940929f, 0.154990733f,
-     0.215326339f, 0.302709728f, 0.411570042f, 0.554599702f, 0.703905582f, 0.848283648f, 0.941375554f},
-    {0.026592331f, 0.00364095601f, 0.000181861222f, 3.33124103e-06f, 9.35806277e-09f, 1.f, 0.99392122f, 0.988131881f,
-     0.975977898f, 0.95363456f, 0.908366799f, 0.830610096f, 0.692419171f, 0.5045169f, 0.28041476f, 0.113812044f},
-    {-0.0262360126f, -0.00363430614f, -0.000181813579f, -3.3306917e-06f, -9.22999366e-09f, -1.79100168e-09f,
-     -0.0774925053f, -0.107648008f, -0.151267529f, -0.205342636f, -0.274971485f, -0.341854244f, -0.384015501f,
-     -0.355132312f, -0.237871334f, -0.107139826f},
-    {0.0170174893f, 0.00241172663f, 0.000118822187f, 2.17678712e-06f, 3.35878014e-09f, -0.333332986f, -0.325265259f,
-     -0.31765002f, -0.301880866f, -0.273662478f, -0.219552398f, -0.136173368f, -0.0178378187f, 0.0818049386f,
-     0.108326115f, 0.0629282296f},
-    {-0.00805211253f, -0.00119726709f, -5.94754238e-05f, -1.08984943e-06f, -1.76542547e-09f, -2.28623776e-05f,
-     0.0511905774f, 0.0704877377f, 0.0972110406f, 0.127374172f, 0.158117235f, 0.169996306f, 0.137903079f, 0.0607982725f,
-     -0.0125859277f, -0.0235256832f},
-    {0.00288727065f, 0.00049037236f, 2.84814232e-05f, 5.22851508e-07f, 2.07969242e-09f, 0.134039834f, 0.126496732f,
-     0.120143637f, 0.107186444f, 0.0849475116f, 0.0455062799f, -0.00596185541f, -0.0543359295f, -0.0585476607f,
-     -0.019690685f, 0.00348230824f},
-    {-0.000695589173f, -0.000157807342f, -9.41955113e-06f, -1.73298076e-07f, -6.7882977e-10f, -0.0100719109f,
-     -0.0285638701f, -0.038918186f, -0.0522179902f, -0.0652069226f, -0.0723634064f, -0.0616955496f, -0.024364803f,
-     0.012852476f, 0.0151044801f, 0.0021089036f}};
+constexpr float tanh_centre[8] = {1.5f, 2.5f, 4.f, 6.f, 7.97119236f, 7.97119236f, 0.f, 0.75f};
+constexpr float tanh_piece[8][8] = {
+    {0.905148208f, 0.986614287f, 0.999329329f, 0.999987721f, 0.999999762f, 0.999999762f, 0.f, 0.635148942f},
+    {0.180706605f, 0.026592236f, 0.00134089962f, 2.45753636e-05f, 4.76978016e-07f, 4.76978016e-07f, 0.f, 0.59658581f},
+    {-0.163563058f, -0.0262360945f, -0.00134108891f, -2.45976044e-05f, -4.77291053e-07f, -4.77291053e-07f,
+     -5.27570637e-06f, -0.378921449f},
+    {0.0878181756f, 0.0170206353f, 0.000892729033f, 1.63967434e-05f, 3.16767569e-07f, 3.16767569e-07f, -0.333168387f,
+     0.041809883f},
+    {-0.0250310078f, -0.00805121288f, -0.000439732074f, -8.08573441e-06f, -1.56897613e-07f, -1.56897613e-07f,
+     -0.00192202569f, 0.0998001695f},
+    {-0.00268810801f, 0.0028617878f, 0.000175275549f, 3.23649715e-06f, 6.56348504e-08f, 6.56348504e-08f, 0.143830538f,
+     -0.0640503317f},
+    {0.00754043274f, -0.000698035583f, -6.64991676e-05f, -1.257691e-06f, -2.43333957e-08f, -2.43333957e-08f,
+     -0.0282177664f, -0.00225065975f},
+    {-0.00382223073f, 5.87504073e-05f, 1.83211796e-05f, 3.57736411e-07f, 5.29693223e-09f, 5.29693223e-09f,
+     -0.0216547381f, 0.021605907f}};
 WENGERT_INLINE F32 tanh(F32 x) {
-  // Two pieces an octave, by the leading bits of |x|; beyond 9.02 the nearest float is 1.
-  const F32 u = min(F32(9.02), abs(x));
-  const auto i = bits(max(u, F32(0.046875))) >> 22;
-  return where(x == x, copysign(piecewise(tanh_piece, i, u - lookup(tanh_centre, i)), x), x);
+  // Pieces by the leading bits of |x| + 1; beyond 9.02 the nearest float is 1. In the first, tanh(u) = u + u (...).
+  const F32 u = min(F32(9.2), abs(x));
+  const auto i = bits(u + 1.0) >> 22;
+  const F32 d = u - lookup(tanh_centre, i);
+  F32 y = lookup(tanh_piece[7], i);
+  for (int k = 6; k > 0; --k) y = fma(y, d, lookup(tanh_piece[k], i));
+  return copysign(fma(y, d, where(u < 0.5, u, lookup(tanh_piece[0], i))), x);
 }
 
 // ---- Powers and roots -----------------------------------------------------------------------------------------

@@ -18,11 +18,15 @@ WENGERT_INLINE Exponential<T> exp_minus(Vec<T> square, Vec<T> low) {
   constexpr double limit = sizeof(T) == 4 ? 115.0 : 800.0;
   return exponential(max(Vec<T>(-limit), -square), where(square < limit, -low, 0.0));
 }
-template <class T>
-WENGERT_INLINE Vec<T> exp_minus_square(Vec<T> x) {
-  const Vec<T> s = x * x;
+WENGERT_INLINE F64 exp_minus_square(F64 x) {
+  const F64 s = x * x;
   const auto e = exp_minus(s, exact_fma(x, x, -s));
   return scale(1.0 + e.p, e.n);
+}
+WENGERT_INLINE F32 exp_minus_square(F32 x) {
+  const F32 u = min(F32(11.0), abs(x)), s = u * u;
+  const FloatExp e = float_exp(-s);
+  return scale(fma(e.y, -exact_fma(u, u, -s), e.y), e.n);
 }
 template <class T>
 WENGERT_INLINE Exponential<T> exp_minus_half_square(Vec<T> x) {
@@ -72,29 +76,30 @@ WENGERT_NOINLINE F64 erf(F64 x) {
 }
 WENGERT_BY_DOUBLE(erfc)
 
-constexpr float erf_piece[6][16] = {
-    {0.f, 0.276326388f, 0.520499885f, 0.711155653f, 0.842700779f, 0.92290014f, 0.966105163f, 0.986671686f, 0.995322287f,
-     0.998537302f, 0.999593019f, 0.999899387f, 0.999977887f, 0.999995708f, 0.999999285f, 0.999999881f},
-    {1.12837923f, 1.06001425f, 0.87878263f, 0.642931104f, 0.415107518f, 0.236521125f, 0.118930288f, 0.0527749918f,
-     0.020666983f, 0.00714231841f, 0.00217828457f, 0.000586277689f, 0.00013925333f, 2.91891483e-05f, 5.39946905e-06f,
-     8.81213964e-07f},
-    {2.25561806e-07f, -0.264998078f, -0.439384431f, -0.482194602f, -0.415108114f, -0.295654327f, -0.178398103f,
-     -0.0923574865f, -0.0413340367f, -0.0160698202f, -0.00544532435f, -0.00161203276f, -0.000417656585f,
-     -9.4827592e-05f, -1.88871199e-05f, -3.30211674e-06f},
-    {-0.376139611f, -0.309191287f, -0.146478474f, 0.0267796572f, 0.138365149f, 0.167535558f, 0.138753742f,
-     0.0901591256f, 0.0482239202f, 0.0217247494f, 0.00834993273f, 0.00276020053f, 0.000788986392f, 0.000195759814f,
-     4.22783705e-05f, 8.02204886e-06f},
-    {0.000259149587f, 0.126038432f, 0.181908026f, 0.150056228f, 0.0692905337f, -0.00566049106f, -0.0441451333f,
-     -0.0478910394f, -0.0344337337f, -0.0191512741f, -0.00868810341f, -0.00329714315f, -0.00106181949f,
-     -0.000292804558f, -6.95617273e-05f, -1.43186771e-05f},
-    {0.111082017f, 0.0808318704f, 0.00816174876f, -0.0524740964f, -0.0687304959f, -0.0471093506f, -0.0150327645f,
-     0.00643106969f, 0.0129844639f, 0.0106365876f, 0.00613423018f, 0.00277603045f, 0.00102881016f, 0.000319148472f,
-     8.39527929e-05f, 1.61101707e-05f}};
+constexpr float erf_piece[8][8] = {
+    {0.f, 0.520499885f, 0.842700779f, 0.966105163f, 0.995322287f, 0.999593019f, 0.999977887f, 0.999999285f},
+    {0.128379226f, 0.87878257f, 0.415107489f, 0.118930288f, 0.0206669848f, 0.00217828457f, 0.000139253039f,
+     5.40020892e-06f},
+    {-1.44077044e-08f, -0.439390689f, -0.415107787f, -0.178395584f, -0.0413338766f, -0.00544569409f, -0.000417767325f,
+     -1.8894194e-05f},
+    {-0.376125515f, -0.146466076f, 0.138369098f, 0.138752326f, 0.0482229553f, 0.00835004728f, 0.000789102807f,
+     4.22150733e-05f},
+    {-2.0142319e-05f, 0.183031708f, 0.0692074671f, -0.0445871949f, -0.0344526507f, -0.00862369873f, -0.00104374427f,
+     -6.78061042e-05f},
+    {0.113052018f, 0.00740317907f, -0.0691770837f, -0.0148813641f, 0.0130895656f, 0.00611944403f, 0.00101643952f,
+     8.43110101e-05f},
+    {-0.00111052918f, -0.0488040112f, 0.00402540248f, 0.0190288667f, 0.000655995973f, -0.00276495446f, -0.000754775072f,
+     -7.93858271e-05f},
+    {-0.0244491808f, 0.00450551137f, 0.0149347242f, -0.00446922379f, -0.00338661019f, 0.000503167568f, 0.000392608752f,
+     4.09937566e-05f}};
 WENGERT_INLINE F32 erf(F32 x) {
-  // Sixteen pieces around the quarters; from 3.93 on the nearest float is 1.
-  const F32 u = min(F32(3.93), abs(x)), shifted = min(F32(magic<float> + 15), fma(u, 4.0, magic<float>));
-  const F32 y = piecewise(erf_piece, bits(shifted), fma(shifted - magic<float>, -0.25, u));
-  return where(x == x, copysign(y, x), x);
+  // Pieces around the halves; from 3.92 on the nearest float is 1. In the first, erf(u) = u + u (2/sqrt(pi) - 1 + ...).
+  const F32 u = min(F32(4.0), abs(x)), shifted = min(F32(magic<float> + 7), fma(u, 2.0, magic<float>));
+  const auto i = bits(shifted);
+  const F32 d = fma(shifted - magic<float>, -0.5, u);
+  F32 y = lookup(erf_piece[7], i);
+  for (int k = 6; k > 0; --k) y = fma(y, d, lookup(erf_piece[k], i));
+  return copysign(fma(y, d, where(shifted == magic<float>, u, lookup(erf_piece[0], i))), x);
 }
 
 // Newton's method on erf, and in the tails on erfc, from a guess good to three digits.
@@ -113,51 +118,38 @@ WENGERT_BY_DOUBLE(erfinv)
 
 // ---- The normal distribution, gelu and silu -------------------------------------------------------------------
 
-template <class T>
-WENGERT_INLINE Vec<T> normal_pdf(Vec<T> x) {
-  constexpr double root = 0.3989422804014327,
-                   root_low = sizeof(T) == 4 ? 0.3989422804014327 - 0.39894229173660278 : -2.49232720227773e-17;
+WENGERT_INLINE F64 normal_pdf(F64 x) {
   const auto e = exp_minus_half_square(x);
-  const Vec<T> a = 1.0 + e.p;
-  return scale(fma(a, root, a * root_low), e.n);
+  const F64 a = 1.0 + e.p;
+  return scale(fma(a, 0.3989422804014327, a * -2.49232720227773e-17), e.n);
+}
+WENGERT_INLINE F32 normal_pdf(F32 x) {
+  const F32 u = min(F32(15.9), abs(x)), s = 0.5 * u * u, low = exact_fma(0.5 * u, u, -s);
+  const FloatExp e = float_exp(-s);
+  return scale(fma(e.y, 0.3989422804014327, e.y * (low * -0.3989422804014327)), e.n);
 }
 
 // Phi(-u) for u >= 0
 WENGERT_INLINE Scaled<double> normal_tail(F64 u) {
   const F64 v = u * 0.7071067811865476, low = fma(u, -4.833646656726457e-17, exact_fma(u, 0.7071067811865476, -v));
   const auto y = times_erfcx(exp_minus_half_square(u), v, low);
-  return {0.5 * y.y, y.n};
+  return {where(u < 0.7, 0.5 - 0.5 * erf_near(v), 0.5 * y.y), y.n};  // near 0 there is nothing to scale
 }
-constexpr float normal_centre[16] = {2.5f,     3.5f,     5.f,     7.f,     10.f,   14.f,   0.f,   0.109375f,
-                                     0.15625f, 0.21875f, 0.3125f, 0.4375f, 0.625f, 0.875f, 1.25f, 1.75f};
-constexpr float normal_piece[8][16] = {
-    {0.14133133f, 0.106345154f, 0.0769193023f, 0.0558934808f, 0.0395066924f, 0.0283526611f, 0.5f, 0.459190965f,
-     0.443296432f, 0.423433125f, 0.396211833f, 0.364104867f, 0.323356181f, 0.279770583f, 0.230760321f, 0.185231671f},
-    {-0.045613952f, -0.0267342422f, -0.0143457558f, -0.00768790348f, -0.0038753394f, -0.00200503296f, -0.398942292f,
-     -0.348718256f, -0.329677224f, -0.306316286f, -0.27512607f, -0.239646405f, -0.196844682f, -0.154143035f,
-     -0.110491879f, -0.0747868642f},
-    {0.013648239f, 0.00638765423f, 0.00259527774f, 0.00103908079f, 0.000376654643f, 0.000141099386f, 0.25f,
-     0.210524946f, 0.195892185f, 0.178213224f, 0.155117467f, 0.129629791f, 0.100164123f, 0.0724477097f, 0.0463227406f,
-     0.0271773245f},
-    {-0.00383112952f, -0.0014591536f, -0.000456480338f, -0.000138115458f, -3.62797691e-05f, -9.8817336e-06f,
-     -0.132980749f, -0.108564034f, -0.0996896848f, -0.0891107097f, -0.0755506232f, -0.0609777905f, -0.0447473675f,
-     -0.0302504282f, -0.0175294857f, -0.00907551683f},
-    {0.00101734151f, 0.000320111809f, 7.814743e-05f, 1.80621737e-05f, 3.45835588e-06f, 6.88450427e-07f, 0.0624997653f,
-     0.0496626906f, 0.0450789146f, 0.0396800637f, 0.0328769647f, 0.0257379934f, 0.0180491842f, 0.0114946086f,
-     0.00610248279f, 0.0028237165f},
-    {-0.000257389125f, -6.77171629e-05f, -1.3069759e-05f, -2.32718253e-06f, -3.27442507e-07f, -4.77628213e-08f,
-     -0.0265908204f, -0.0206264351f, -0.0185292214f, -0.0160861406f, -0.0130553134f, -0.00994348247f, -0.00669331197f,
-     -0.00403851969f, -0.00198019133f, -0.00082676654f},
-    {6.39926729e-05f, 1.41216678e-05f, 2.24775977e-06f, 3.04870554e-07f, 3.30047136e-08f, 3.42710171e-09f,
-     0.0103487987f, 0.00790157542f, 0.0070322426f, 0.00602822891f, 0.00480371621f, 0.00356759154f, 0.00231819553f,
-     0.00133060606f, 0.000610635325f, 0.000231422557f},
-    {-1.48242334e-05f, -2.79345568e-06f, -3.57748803e-07f, -3.80925727e-08f, -3.06559089e-09f, -2.35378855e-10f,
-     -0.0033439938f, -0.00282325852f, -0.00249040942f, -0.00210994249f, -0.00165163202f, -0.00119831646f,
-     -0.000751362997f, -0.000411871559f, -0.00017619328f, -6.11292198e-05f}};
-WENGERT_INLINE Scaled<float> normal_tail(F32 u) {  // exp(-u^2/2) R(u); R by two pieces an octave
-  const auto i = bits(max(u, F32(0.0625))) >> 22;
-  const auto e = exp_minus_half_square(u);
-  return {(1.0 + e.p) * piecewise(normal_piece, i, u - lookup(normal_centre, i)), e.n};
+// Float: exp(-u^2/2) v P(v), v = 1 / (u + 2); P by pieces around the sixteenths.
+constexpr float normal_piece[5][8] = {
+    {1.f, 0.453642577f, 0.518234491f, 0.591921628f, 0.672407985f, 0.756489456f, 0.840866745f, 0.922729254f},
+    {1.19153833f, 0.954333961f, 1.11051691f, 1.24116337f, 1.32561576f, 1.35603106f, 1.33648515f, 1.27758181f},
+    {-0.766121805f, 1.28197026f, 1.18133759f, 0.880277395f, 0.460770726f, 0.0321378112f, -0.330054164f, -0.595743716f},
+    {-0.677206755f, 0.0240070727f, -1.10492694f, -2.01207876f, -2.34155226f, -2.15010095f, -1.68302393f, -1.15378618f},
+    {1.80136919f, -4.37574053f, -4.4435935f, -2.56943011f, -0.140625879f, 1.48541236f, 2.10390496f, 2.05342174f}};
+WENGERT_INLINE Scaled<float> normal_tail(F32 u) {
+  const F32 s = 0.5 * u * u, s_low = exact_fma(0.5 * u, u, -s);
+  const FloatExp e = float_exp(-s);
+  const F32 w = u + 2.0, v = 1.0 / w, shifted = fma(v, 16.0, magic<float>);
+  const F32 y = (e.y * v) * piecewise(normal_piece, bits(shifted), fma(shifted - magic<float>, -0.0625, v));
+  // What rounding took: from the square, from exp, and from v, which P follows by a power of about 0.4.
+  const F32 v_low = fma(-v, u - (w - 2.0), exact_fma(-v, w, 1.0));
+  return {fma(y, fma(v_low, 1.4, e.low - s_low), y), e.n};
 }
 
 template <class T>
@@ -173,14 +165,91 @@ WENGERT_INLINE Vec<T> gelu(Vec<T> x) {
   const Vec<T> y = scale(u * tail.y, tail.n);  // u Phi(-u)
   return where(x < 0.0, -y, x - y);
 }
+// u sigmoid(-v), v = -log(e) >= 0, on its way to x sigmoid(v sign(x)) with u = |x|
 template <class T>
-WENGERT_INLINE Vec<T> silu(Vec<T> x) {
-  const Vec<T> u = min(Vec<T>(sizeof(T) == 4 ? 115.0 : 760.0), abs(x));
+WENGERT_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> u, Vec<T> e, Vec<T> n) {
+  const Vec<T> w = scale(u * (e / (1.0 + scale(e, n))), n);
+  return where(x < 0.0, -w, x - w);
+}
+WENGERT_INLINE F32 silu(F32 x) {
+  const F32 u = min(F32(115.0), abs(x));
+  const FloatExp e = float_exp(-u);
+  return times_sigmoid(x, u, e.y, e.n);
+}
+WENGERT_INLINE F64 silu(F64 x) {
+  const F64 u = min(F64(760.0), abs(x));
   const auto e = exponential(-u);
-  const Vec<T> a = 1.0 + e.p;
+  return times_sigmoid(x, u, 1.0 + e.p, e.n);
+}
+
+// x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), the argument in two parts
+template <class T>
+WENGERT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
+  constexpr bool single = sizeof(T) == 4;
+  constexpr double c = 1.5957691216057308, c_low = single ? -4.534068042105272e-08 : -9.96930880911092e-17;
+  constexpr double d = 0.07135481627260025, d_low = single ? 2.3988323959931355e-09 : -6.175149918155315e-19;
+  const Vec<T> u = min(Vec<T>(single ? 11.0 : 22.0), abs(x));
+  const Vec<T> s = u * u, s_low = exact_fma(u, u, -s), p = s * d,
+               p_low = fma(s, d_low, fma(s_low, d, exact_fma(s, d, -p)));
+  const auto q = exact_sum(Vec<T>(c), p);
+  const Vec<T> v = u * q.high, low = fma(u, q.low + (p_low + c_low), exact_fma(u, q.high, -v));
+  const auto e = exponential(-v, -low);
+  return times_sigmoid(x, u, 1.0 + e.p, e.n);
+}
+
+// ---- Slopes ---------------------------------------------------------------------------------------------------
+// Derivatives for which the formula on the page loses digits, in the tails or at a root.
+
+template <class T>
+WENGERT_INLINE Vec<T> silu_slope(Vec<T> x) {
+  constexpr bool single = sizeof(T) == 4;
+  constexpr double root = single ? -1.2784645557403564 : -1.2784645427610737;
+  constexpr double root_low = single ? 1.297928265020314e-08 : -1.0946994183093437e-16;
+  const Vec<T> u = max(Vec<T>(single ? -115.0 : -760.0), min(Vec<T>(single ? 115.0 : 760.0), x));
+  const auto e = exponential(-abs(u));
+  const Vec<T> a = 1.0 + e.p, z = scale(a, e.n), d = 1.0 + z;
   const auto negative = x < 0.0;
-  const Vec<T> y = where(negative, -u * a, x) / (1.0 + scale(a, e.n));
-  return where(negative, scale(y, e.n), y);
+  const Vec<T> top = where(negative, a * ((1.0 + u) + z), fma(z, 1.0 + u, 1.0));
+  const Vec<T> y = top / (d * d);
+  const Vec<T> r = (x - root) - root_low;
+  Vec<T> near;
+  if constexpr (single)
+    near = estrin(r, 0.2178117058, 0.1466488018, 0.01887480189, -0.01522327515, -0.006605969041, 0.0001466283825,
+                  0.0007889100393);
+  else
+    near = estrin(r, 0.2178117057198001, 0.1466487969969469, 0.018874814223782396, -0.015222655223190867,
+                  -0.006606589138376942, 0.0001266274104453171, 0.0007985218836904505, 0.00018570722363851303,
+                  -4.090542349314066e-05, -2.9733012853406166e-05, -2.940795790856251e-06, 2.3393810463611584e-06,
+                  8.392448760752361e-07);
+  return where(abs(r) < 0.25, r * near, where(negative, scale(y, e.n), y));
+}
+template <class T>
+WENGERT_INLINE Vec<T> gelu_slope(Vec<T> x) {
+  constexpr bool single = sizeof(T) == 4;
+  constexpr double root = single ? -0.7517915368080139 : -0.7517915246935645;
+  constexpr double root_low = single ? 1.211444945855772e-08 : 1.4956759177009883e-17;
+  const Vec<T> u = min(Vec<T>(single ? 15.9 : 40.0), abs(x));
+  const auto tail = normal_tail(u);
+  Vec<T> density;  // without its power of two, which is the tail's
+  if constexpr (single) {
+    const F32 s = 0.5 * u * u;
+    const FloatExp e = float_exp(-s);
+    density = 0.3989422804014327 * fma(e.y, e.low - exact_fma(0.5 * u, u, -s), e.y);
+  } else {
+    density = 0.3989422804014327 * (1.0 + exp_minus_half_square(u).p);
+  }
+  const Vec<T> y = scale(fma(-u, density, tail.y), tail.n);
+  const Vec<T> r = (x - root) - root_low;
+  Vec<T> near;
+  if constexpr (single)
+    near = estrin(r, 0.431493992, 0.388284924, -0.01819961003, -0.1140006604, -0.01477266484, 0.01917853887,
+                  0.004497462207);
+  else
+    near = estrin(r, 0.4314939923140469, 0.3882849829905519, -0.01819967639867138, -0.11400823329718505,
+                  -0.014771522148162438, 0.019421679833497043, 0.004539228370679523, -0.0022395378106743616,
+                  -0.0007448264310517054, 0.00018633288179929566, 8.614949407100257e-05, -1.1126501847432535e-05,
+                  -7.628033172353754e-06);
+  return where(abs(r) < 0.25, r * near, where(x < 0.0, y, 1.0 - y));
 }
 
 }  // namespace

@@ -364,7 +364,7 @@ WENGERT_INLINE Vec<double> exact_fma(Vec<double> a, Vec<double> b, Vec<double> c
   return s + (((p - (s - d)) + (c - d)) + e);
 }
 
-// a 2^n for whole n of any size, rounded once. `magic` is what makes the bits of n + magic end in n.
+// The bits of n + magic end in n, for whole n.
 template <class T>
 constexpr T magic = T(3) * T(std::int64_t{1} << (Float<T>::mantissa - 1));
 
@@ -372,31 +372,46 @@ template <class T>
 WENGERT_INLINE Vec<T> power_of_two(Vec<T> n_plus_magic) {  // for exponents of normal numbers
   return Vec<T>::from_bits((bits(n_plus_magic) << Float<T>::mantissa) + bits(Vec<T>(1.0)));
 }
+// a 2^n for whole n, rounded once; a neither tiny nor huge (or 0, where n is 0 as well).
+#if defined(__AVX512F__)
+WENGERT_INLINE Vec<float> scale(Vec<float> a, Vec<float> n) {
+  return Vec<float>::raw(_mm512_maskz_scalef_ps(static_cast<__mmask16>(-1), a.v, n.v));
+}
+WENGERT_INLINE Vec<double> scale(Vec<double> a, Vec<double> n) {
+  return Vec<double>::raw(_mm512_maskz_scalef_pd(static_cast<__mmask8>(-1), a.v, n.v));
+}
+#else
+// In two steps, each a normal power of two; only the second can round.
+template <class T>
+__attribute__((noinline)) Vec<T> far_scale(Vec<T> a, Vec<T> n) {
+  using Bits = typename Vec<T>::Bits;
+  using Unsigned = typename Vec<T>::Unsigned;
+  const Bits i = bits(n + magic<T>), half = reinterpret_cast<Bits>(reinterpret_cast<Unsigned>(i) >> 1);
+  const auto power = [](Bits k) { return Vec<T>::from_bits((k << Float<T>::mantissa) + bits(Vec<T>(1.0))); };
+  return (a * power(half)) * power(i - half);
+}
 template <class T>
 WENGERT_INLINE Vec<T> scale(Vec<T> a, Vec<T> n) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4)
-    return Vec<T>::raw(_mm512_maskz_scalef_ps(static_cast<__mmask16>(-1), a.v, n.v));
-  else
-    return Vec<T>::raw(_mm512_maskz_scalef_pd(static_cast<__mmask8>(-1), a.v, n.v));
-#else
-  const Vec<T> half = fma(n, 0.5, magic<T>), rest = (n - (half - magic<T>)) + magic<T>;
-  return (a * power_of_two(half)) * power_of_two(rest);
+  if (!all(abs(n) < Float<T>::bias - 30)) return far_scale(a, n);
+  return Vec<T>::from_bits(bits(a) + (bits(n + magic<T>) << Float<T>::mantissa));
+}
 #endif
+
+// The whole numbers in the lanes of i, as floats.
+WENGERT_INLINE Vec<float> to_float(Vec<float>::Bits i) {
+  return Vec<float>::raw(__builtin_convertvector(i, Vec<float>::V));
 }
 
-// c[i] in every lane, for i in 0..15 (in lanes that hold other bits: any of the sixteen).
-WENGERT_INLINE Vec<float> lookup(const float (&c)[16], Vec<float>::Bits i) {
+// c[i] in every lane, i mod 8.
+WENGERT_INLINE Vec<float> lookup(const float (&c)[8], Vec<float>::Bits i) {
 #if defined(__AVX512F__)
-  return Vec<float>::raw(
-      _mm512_maskz_permutexvar_ps(static_cast<__mmask16>(-1), reinterpret_cast<__m512i>(i), _mm512_loadu_ps(c)));
+  const __m256 table = _mm256_loadu_ps(c);
+  return Vec<float>::raw(_mm512_maskz_permutexvar_ps(static_cast<__mmask16>(-1), reinterpret_cast<__m512i>(i),
+                                                     _mm512_maskz_broadcast_f32x8(static_cast<__mmask16>(-1), table)));
 #elif defined(__AVX2__)
-  const __m256i k = reinterpret_cast<__m256i>(i);
-  return Vec<float>::raw(_mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(c), k),
-                                          _mm256_permutevar8x32_ps(_mm256_loadu_ps(c + 8), k),
-                                          _mm256_castsi256_ps(_mm256_slli_epi32(k, 28))));
+  return Vec<float>::raw(_mm256_permutevar8x32_ps(_mm256_loadu_ps(c), reinterpret_cast<__m256i>(i)));
 #else
-  return Vec<float>::raw(Vec<float>::V{c[i[0] & 15], c[i[1] & 15], c[i[2] & 15], c[i[3] & 15]});
+  return Vec<float>::raw(Vec<float>::V{c[i[0] & 7], c[i[1] & 7], c[i[2] & 7], c[i[3] & 7]});
 #endif
 }
 
