@@ -13,17 +13,17 @@
 namespace wengert::kernels {
 namespace {
 
-// Machine facts: rows and vectors of a register tile; rows of a narrow product times its columns; k that stay in
-// registers when a row or two stream over B.
+// Machine facts: rows and vectors of a register tile; rows times columns of a narrow product.
 #if defined(__AVX512F__)
-constexpr int tile_rows = 14, tile_vectors = 2, dot_sums = 16, stream_k = 8;  // 32 registers of 64 bytes
+constexpr int tile_rows = 14, tile_vectors = 2, dot_sums = 16;  // 32 registers of 64 bytes
 #elif defined(__aarch64__)
-constexpr int tile_rows = 6, tile_vectors = 4, dot_sums = 4, stream_k = 8;  // 32 of 16 bytes
+constexpr int tile_rows = 6, tile_vectors = 4, dot_sums = 4;  // 32 of 16 bytes
 #else
-constexpr int tile_rows = 6, tile_vectors = 2, dot_sums = vector_bytes / 8, stream_k = 4;  // 16 of 32 or 16 bytes
+constexpr int tile_rows = 6, tile_vectors = 2, dot_sums = vector_bytes / 8;  // 16 of 32 or 16 bytes
 #endif
 // Cache facts: the most k in a block, in bytes; bytes of a block of A (its part of L2) and of B (of L3); bytes of B
 // from which packing pays, and of a row of A.
+constexpr int stream_k = 4;  // rows of B read at once when a row or two of A stream over it
 constexpr index_t block_k_bytes = 4096, block_a = 384 << 10, block_b = 4 << 20, pack_b_from = 512 << 10,
                   pack_a_from = 2048;
 template <class T>
@@ -251,6 +251,8 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
   const Parts ks(p.k > 0 ? p.k : 1, block_k<T>);
   const Parts ms(p.m, tile_rows * ceil_div(block_a, tile_rows * size * ks.most()));
   const Parts ns(p.n, panel * ceil_div(block_b, panel * size * ks.most()));
+  // Rows of a large B lie pages apart, which the hardware does not prefetch: do that a panel ahead.
+  const bool far = !pack_b && p.m > tile_rows && p.k * p.n * size >= pack_b_from;
   T *pa = nullptr, *pb = nullptr;
   if (pack_a || pack_b) {
     const index_t a_count = pack_a ? (ceil_div(ms.most(), tile_rows)) * room * ks.most() : 0;
@@ -281,6 +283,9 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
           const index_t vectors = padded / W;  // 0: half of one
           const int last = static_cast<int>(vectors ? width - (vectors - 1) * W : width);
           const Ends<T> ends{pc > 0, p.accumulate && end, p.bias && end ? p.bias + j : nullptr, last};
+          if (far && ic == 0 && j + width < j1)
+            for (index_t k = 0; k < kc; ++k)
+              for (index_t v = 0; v < panel; v += line<T>) __builtin_prefetch(b + k * sb + width + v);
           const auto& fn = tiles<T>.fn[!p.trans_a && !pack_a][!pack_b && padded != width][vectors];
           for (index_t t = 0; t < ts.parts; ++t) {
             const index_t i = i0 + ts.begin(t), mr = ts.size + (t < ts.longer);
@@ -312,7 +317,7 @@ WENGERT_INLINE void finish(const MatMul<T>& p, index_t i, index_t j, Vec<T> sum,
 // One or two rows: B is read once, a few whole rows at a time, and the sums wait in L1.
 template <int MR, class T>
 void stream_rows(const MatMul<T>& p, index_t i) {
-  constexpr index_t W = Vec<T>::lanes, KB = stream_k / MR, chunk = 2048 / sizeof(T);
+  constexpr index_t W = Vec<T>::lanes, KB = stream_k, chunk = 8192 / sizeof(T);
   const index_t ai = p.trans_a ? 1 : p.lda, ak = p.trans_a ? p.lda : 1;
   T sums[MR][chunk];
   for (index_t j0 = 0; j0 < p.n; j0 += chunk) {
@@ -376,29 +381,45 @@ void accumulate_long(const MatMul<T>& p) {
   if (p.activation) activate(p, p.c, p.m, p.n);
 }
 
-// One row against a transposed B: columns are turned in registers, so that B is read once and written nowhere.
+// A register's worth of columns of a transposed B against one row. B is turned in registers, a cache line of each of
+// its rows at a time: rows are often a page apart and would drive each other out of L1.
+template <class T>
+void turn_columns(const MatMul<T>& p, index_t i, index_t j, const T* a, index_t ak) {
+  constexpr index_t W = Vec<T>::lanes, C = Turn<T>::C, P = line<T> / C;
+  const T* b = p.b + j * p.ldb;
+  Vec<T> sum = broadcast<Vec<T>>(T(0));
+  index_t k = 0;
+  for (; k + P * C <= p.k; k += P * C) {
+    Turn<T> turn[P];
+    const T* row = b + k;
+#pragma GCC unroll 16
+    for (index_t r = 0; r < W; ++r, row += p.ldb)
+#pragma GCC unroll 4
+      for (index_t q = 0; q < P; ++q) turn[q].put(r, row + q * C);
+#pragma GCC unroll 4
+    for (index_t q = 0; q < P; ++q) {
+      Vec<T> x[C];
+      turn[q].columns(x);
+#pragma GCC unroll 4
+      for (index_t c = 0; c < C; ++c) sum = fma(broadcast<Vec<T>>(a[(k + q * C + c) * ak]), x[c], sum);
+    }
+  }
+  for (; k < p.k; ++k) {
+    T x[W];
+    for (int q = 0; q < W; ++q) x[q] = b[q * p.ldb + k];
+    sum = fma(broadcast<Vec<T>>(a[k * ak]), Vec<T>::load(x), sum);
+  }
+  finish(p, i, j, sum, W);
+}
+
+// One row against a transposed B.
 template <class T>
 void stream_columns(const MatMul<T>& p, index_t i) {
-  constexpr index_t W = Vec<T>::lanes, C = 16 / sizeof(T);
+  constexpr index_t W = Vec<T>::lanes;
   const T* a = p.trans_a ? p.a + i : p.a + i * p.lda;
   const index_t ak = p.trans_a ? p.lda : 1;
   index_t j = 0;
-  for (; j + W <= p.n; j += W) {
-    const T* b = p.b + j * p.ldb;
-    Vec<T> sum = broadcast<Vec<T>>(T(0));
-    index_t k = 0;
-    for (; k + C <= p.k; k += C) {
-      Vec<T> x[C];
-      load_columns(b + k, p.ldb, x);
-      for (int q = 0; q < C; ++q) sum = fma(broadcast<Vec<T>>(a[(k + q) * ak]), x[q], sum);
-    }
-    for (; k < p.k; ++k) {
-      T x[W];
-      for (int q = 0; q < W; ++q) x[q] = b[q * p.ldb + k];
-      sum = fma(broadcast<Vec<T>>(a[k * ak]), Vec<T>::load(x), sum);
-    }
-    finish(p, i, j, sum, W);
-  }
+  for (; j + W <= p.n; j += W) turn_columns(p, i, j, a, ak);
   if (j == p.n) return;
   MatMul<T> rest = p;
   rest.a = a, rest.b = p.b + j * p.ldb, rest.c = p.c + i * p.ldc + j, rest.n = p.n - j, rest.m = 1;
@@ -407,11 +428,11 @@ void stream_columns(const MatMul<T>& p, index_t i) {
   rest.accumulate&& rest.k > block_k<T> ? accumulate_long(rest) : blocked(rest, false, true);
 }
 
-// Narrow products, A by rows, B by columns (column j at b + j ldb): virtual lanes over k.
+// Narrow products, A by rows, B by columns (column j at b + j ldb): virtual lanes over k. The sums of MR rows, still to
+// be added over the lanes of a register, go to part[j][r].
 template <int MR, int N, class T>
-void dots(const MatMul<T>& p, index_t i, const T* b, index_t ldb) {
+WENGERT_INLINE void dot_rows(const MatMul<T>& p, const T* a, const T* b, index_t ldb, Vec<T> (*part)[Vec<T>::lanes]) {
   constexpr int W = Vec<T>::lanes, L = line<T>, VL = L / W;
-  const T* a = p.a + i * p.lda;
   Vec<T> sum[MR][N][VL];
   for (int r = 0; r < MR; ++r)
     for (int j = 0; j < N; ++j)
@@ -442,12 +463,50 @@ void dots(const MatMul<T>& p, index_t i, const T* b, index_t ldb) {
     for (int j = 0; j < N; ++j) {
       for (int half = VL / 2; half > 0; half /= 2)
         for (int v = 0; v < half; ++v) sum[r][j][v] = sum[r][j][v] + sum[r][j][v + half];
-      T s = sum_lanes(sum[r][j][0]);
-      T& c = p.c[(i + r) * p.ldc + j];
-      if (p.accumulate) s = c + s;
-      if (p.bias) s = s + p.bias[j];
-      c = s;
+      part[j][r] = sum[r][j][0];
     }
+}
+
+// Column j of C, rows [i, i + n), from finished sums.
+template <class T>
+WENGERT_INLINE void finish_column(const MatMul<T>& p, index_t i, int j, Vec<T> sum, int n) {
+  if (p.ldc == 1 && !p.bias) return finish(p, 0, i, sum, n);  // C is one column: as good as a row
+  T s[Vec<T>::lanes];
+  sum.store(s);
+  for (int r = 0; r < n; ++r) {
+    T& c = p.c[(i + r) * p.ldc + j];
+    if (p.accumulate) s[r] = c + s[r];
+    if (p.bias) s[r] = s[r] + p.bias[j];
+    c = s[r];
+  }
+}
+
+// As many rows as a register has lanes, so that their sums over lanes are taken together.
+template <int N, class T>
+void dots(const MatMul<T>& p, const T* b, index_t ldb) {
+  constexpr int W = Vec<T>::lanes, most = dot_sums / N,
+                MR = most < 1   ? 1
+                     : most > W ? W
+                     : most > 4 ? most / 4 * 4
+                                : most;
+  for (index_t i = 0; i < p.m; i += W) {
+    const int rows = static_cast<int>(smaller(W, p.m - i));
+    Vec<T> part[N][W];
+    int r = 0;
+    for (; r + MR <= rows; r += MR) {
+      Vec<T> some[N][W];
+      dot_rows<MR, N>(p, p.a + (i + r) * p.lda, b, ldb, some);
+      for (int j = 0; j < N; ++j)
+        for (int q = 0; q < MR; ++q) part[j][r + q] = some[j][q];
+    }
+    for (; r < W; ++r) {
+      Vec<T> some[N][W];
+      if (r < rows) dot_rows<1, N>(p, p.a + (i + r) * p.lda, b, ldb, some);
+      for (int j = 0; j < N; ++j) part[j][r] = r < rows ? some[j][0] : broadcast<Vec<T>>(T(0));
+    }
+    for (int j = 0; j < N; ++j)
+      finish_column(p, i, j, rows > 1 ? sum_rows(part[j]) : broadcast<Vec<T>>(sum_lanes(part[j][0])), rows);
+  }
 }
 
 // The same sums for a transposed A, many rows of the result at once: virtual lane l is a vector over rows.
@@ -477,14 +536,7 @@ void dots_columns(const MatMul<T>& p, const T* b, index_t ldb) {
     for (int j = 0; j < N; ++j) {
       for (index_t half = L / 2; half > 0; half /= 2)
         for (index_t l = 0; l < half; ++l) lane[l][j] = lane[l][j] + lane[l + half][j];
-      T s[W];
-      lane[0][j].store(s);
-      for (int r = 0; r < rows; ++r) {
-        T& c = p.c[(i + r) * p.ldc + j];
-        if (p.accumulate) s[r] = c + s[r];
-        if (p.bias) s[r] = s[r] + p.bias[j];
-        c = s[r];
-      }
+      finish_column(p, i, j, lane[0][j], rows);
     }
   }
 }
@@ -502,10 +554,7 @@ void narrow_product(const MatMul<T>& p) {
   if (p.trans_a && !(p.m == 1 && p.lda == 1)) {
     dots_columns<N>(p, b, ldb);
   } else {
-    constexpr int MR = dot_sums / N > 0 ? (dot_sums / N < 8 ? dot_sums / N : 8) : 1;
-    index_t i = 0;
-    for (; i + MR <= p.m; i += MR) dots<MR, N>(p, i, b, ldb);
-    for (; i < p.m; ++i) dots<1, N>(p, i, b, ldb);
+    dots<N>(p, b, ldb);
   }
   if (p.activation) activate(p, p.c, p.m, N);
 }

@@ -68,56 +68,139 @@ WENGERT_INLINE T sum_lanes(Vec<T> x) {
 #endif
 }
 
-// The transpose of `lanes` rows by 16 bytes: column c of the rows at p, p + ld, ... into x[c].
+// Lane r of the result is sum_lanes(x[r]): the sums of as many registers as there are lanes, for the price of a few.
 #if defined(__x86_64__)
 #if defined(__AVX512F__)
-#define WENGERT_ROWS(S, P)                                                                                      \
-  _mm512_insertf32x4(                                                                                           \
-      _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(P)), _mm_loadu_ps((P) + S), 1), \
-                         _mm_loadu_ps((P) + 2 * (S)), 2),                                                       \
-      _mm_loadu_ps((P) + 3 * (S)), 3)
 #define WENGERT_MM(NAME) _mm512_##NAME
 #elif defined(__AVX2__)
-#define WENGERT_ROWS(S, P) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(P)), _mm_loadu_ps((P) + S), 1)
 #define WENGERT_MM(NAME) _mm256_##NAME
 #else
-#define WENGERT_ROWS(S, P) _mm_loadu_ps(P)
 #define WENGERT_MM(NAME) _mm_##NAME
 #endif
-WENGERT_INLINE void load_columns(const float* p, index_t ld, Vec<float> (&x)[4]) {
-  const auto r0 = WENGERT_ROWS(4 * ld, p), r1 = WENGERT_ROWS(4 * ld, p + ld);
-  const auto r2 = WENGERT_ROWS(4 * ld, p + 2 * ld), r3 = WENGERT_ROWS(4 * ld, p + 3 * ld);
-#define WENGERT_PD(X) WENGERT_MM(castps_pd)(X)
-  const auto a = WENGERT_PD(WENGERT_MM(unpacklo_ps)(r0, r1)), b = WENGERT_PD(WENGERT_MM(unpackhi_ps)(r0, r1));
-  const auto c = WENGERT_PD(WENGERT_MM(unpacklo_ps)(r2, r3)), d = WENGERT_PD(WENGERT_MM(unpackhi_ps)(r2, r3));
-#undef WENGERT_PD
-  x[0].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(a, c));
-  x[1].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(a, c));
-  x[2].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(b, d));
-  x[3].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(b, d));
+// Sums the 16-byte quarters (or halves) of registers: those of x[0], x[step], ... side by side.
+template <int step, class T>
+WENGERT_INLINE auto sum_parts(const Vec<T>* x) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    const auto a =
+        _mm512_add_ps(_mm512_shuffle_f32x4(x[0].v, x[step].v, 0x44), _mm512_shuffle_f32x4(x[0].v, x[step].v, 0xee));
+    const auto b = _mm512_add_ps(_mm512_shuffle_f32x4(x[2 * step].v, x[3 * step].v, 0x44),
+                                 _mm512_shuffle_f32x4(x[2 * step].v, x[3 * step].v, 0xee));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  } else {
+    const auto a =
+        _mm512_add_pd(_mm512_shuffle_f64x2(x[0].v, x[step].v, 0x44), _mm512_shuffle_f64x2(x[0].v, x[step].v, 0xee));
+    const auto b = _mm512_add_pd(_mm512_shuffle_f64x2(x[2 * step].v, x[3 * step].v, 0x44),
+                                 _mm512_shuffle_f64x2(x[2 * step].v, x[3 * step].v, 0xee));
+    return _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88), _mm512_shuffle_f64x2(a, b, 0xdd));
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_add_ps(_mm256_permute2f128_ps(x[0].v, x[step].v, 0x20),
+                         _mm256_permute2f128_ps(x[0].v, x[step].v, 0x31));
+  else
+    return _mm256_add_pd(_mm256_permute2f128_pd(x[0].v, x[step].v, 0x20),
+                         _mm256_permute2f128_pd(x[0].v, x[step].v, 0x31));
+#else
+  return x[0].v;
+#endif
 }
-WENGERT_INLINE void load_columns(const double* p, index_t ld, Vec<double> (&x)[2]) {
-  const float* q = reinterpret_cast<const float*>(p);  // only to move 16 bytes at a time
-  const auto r0 = WENGERT_MM(castps_pd)(WENGERT_ROWS(4 * ld, q));
-  const auto r1 = WENGERT_MM(castps_pd)(WENGERT_ROWS(4 * ld, q + 2 * ld));
-  x[0].v = WENGERT_MM(unpacklo_pd)(r0, r1);
-  x[1].v = WENGERT_MM(unpackhi_pd)(r0, r1);
+WENGERT_INLINE Vec<float> sum_rows(const Vec<float>* x) {
+  const auto a = WENGERT_MM(castps_pd)(sum_parts<4>(x)), b = WENGERT_MM(castps_pd)(sum_parts<4>(x + 1));
+  const auto c = WENGERT_MM(castps_pd)(sum_parts<4>(x + 2)), d = WENGERT_MM(castps_pd)(sum_parts<4>(x + 3));
+  const auto ab =
+      WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(a, b)) + WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(a, b));
+  const auto cd =
+      WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(c, d)) + WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(c, d));
+  return Vec<float>::raw(WENGERT_MM(shuffle_ps)(ab, cd, 0x88) + WENGERT_MM(shuffle_ps)(ab, cd, 0xdd));
 }
-#undef WENGERT_ROWS
+WENGERT_INLINE Vec<double> sum_rows(const Vec<double>* x) {
+  const auto a = sum_parts<2>(x), b = sum_parts<2>(x + 1);
+  return Vec<double>::raw(WENGERT_MM(unpacklo_pd)(a, b) + WENGERT_MM(unpackhi_pd)(a, b));
+}
+#else
+WENGERT_INLINE Vec<float> sum_rows(const Vec<float>* x) {
+  const auto both = [](float32x4_t p, float32x4_t q) {  // {p0 + p2, p1 + p3, q0 + q2, q1 + q3}
+    const float64x2_t a = vreinterpretq_f64_f32(p), b = vreinterpretq_f64_f32(q);
+    return vaddq_f32(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));
+  };
+  return Vec<float>::raw(vpaddq_f32(both(x[0].v, x[1].v), both(x[2].v, x[3].v)));
+}
+WENGERT_INLINE Vec<double> sum_rows(const Vec<double>* x) { return Vec<double>::raw(vpaddq_f64(x[0].v, x[1].v)); }
+#endif
+
+// Rows turned into columns, 16 bytes (C elements) of as many rows as there are lanes at once.
+template <class T>
+struct Turn {
+  static constexpr index_t W = Vec<T>::lanes, C = 16 / sizeof(T);
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+  using Reg = __m512;
+#elif defined(__AVX2__)
+  using Reg = __m256;
+#else
+  using Reg = __m128;
+#endif
+  Reg r[C];
+
+  // Puts 16 bytes of row `row` in their place.
+  WENGERT_INLINE void put(index_t row, const T* p) {
+    const __m128 x = _mm_loadu_ps(reinterpret_cast<const float*>(p));  // bits only
+    Reg& to = r[row % C];
+#if defined(__AVX512F__)
+    switch (row / C) {
+      case 0:
+        to = _mm512_castps128_ps512(x);
+        break;
+      case 1:
+        to = _mm512_insertf32x4(to, x, 1);
+        break;
+      case 2:
+        to = _mm512_insertf32x4(to, x, 2);
+        break;
+      default:
+        to = _mm512_insertf32x4(to, x, 3);
+    }
+#elif defined(__AVX2__)
+    to = row < C ? _mm256_castps128_ps256(x) : _mm256_insertf128_ps(to, x, 1);
+#else
+    to = x;
+#endif
+  }
+  // Column c into x[c].
+  WENGERT_INLINE void columns(Vec<T>* x) const {
+    if constexpr (sizeof(T) == 4) {
+      const auto a = WENGERT_MM(castps_pd)(WENGERT_MM(unpacklo_ps)(r[0], r[1]));
+      const auto b = WENGERT_MM(castps_pd)(WENGERT_MM(unpackhi_ps)(r[0], r[1]));
+      const auto c = WENGERT_MM(castps_pd)(WENGERT_MM(unpacklo_ps)(r[2], r[3]));
+      const auto d = WENGERT_MM(castps_pd)(WENGERT_MM(unpackhi_ps)(r[2], r[3]));
+      x[0].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(a, c));
+      x[1].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(a, c));
+      x[2].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpacklo_pd)(b, d));
+      x[3].v = WENGERT_MM(castpd_ps)(WENGERT_MM(unpackhi_pd)(b, d));
+    } else {
+      const auto a = WENGERT_MM(castps_pd)(r[0]), b = WENGERT_MM(castps_pd)(r[1]);
+      x[0].v = WENGERT_MM(unpacklo_pd)(a, b), x[1].v = WENGERT_MM(unpackhi_pd)(a, b);
+    }
+  }
 #undef WENGERT_MM
 #else
-WENGERT_INLINE void load_columns(const float* p, index_t ld, Vec<float> (&x)[4]) {
-  const float32x4_t r0 = vld1q_f32(p), r1 = vld1q_f32(p + ld), r2 = vld1q_f32(p + 2 * ld), r3 = vld1q_f32(p + 3 * ld);
-  const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(r0, r1)), b = vreinterpretq_f64_f32(vzip2q_f32(r0, r1));
-  const float64x2_t c = vreinterpretq_f64_f32(vzip1q_f32(r2, r3)), d = vreinterpretq_f64_f32(vzip2q_f32(r2, r3));
-  x[0].v = vreinterpretq_f32_f64(vzip1q_f64(a, c)), x[1].v = vreinterpretq_f32_f64(vzip2q_f64(a, c));
-  x[2].v = vreinterpretq_f32_f64(vzip1q_f64(b, d)), x[3].v = vreinterpretq_f32_f64(vzip2q_f64(b, d));
-}
-WENGERT_INLINE void load_columns(const double* p, index_t ld, Vec<double> (&x)[2]) {
-  const float64x2_t r0 = vld1q_f64(p), r1 = vld1q_f64(p + ld);
-  x[0].v = vzip1q_f64(r0, r1), x[1].v = vzip2q_f64(r0, r1);
-}
+  typename Vec<T>::V r[C];
+  WENGERT_INLINE void put(index_t row, const T* p) { r[row] = Vec<T>::load(p).v; }
+  WENGERT_INLINE void columns(Vec<T>* x) const {
+    if constexpr (sizeof(T) == 4) {
+      const float64x2_t a = vreinterpretq_f64_f32(vzip1q_f32(r[0], r[1]));
+      const float64x2_t b = vreinterpretq_f64_f32(vzip2q_f32(r[0], r[1]));
+      const float64x2_t c = vreinterpretq_f64_f32(vzip1q_f32(r[2], r[3]));
+      const float64x2_t d = vreinterpretq_f64_f32(vzip2q_f32(r[2], r[3]));
+      x[0].v = vreinterpretq_f32_f64(vzip1q_f64(a, c)), x[1].v = vreinterpretq_f32_f64(vzip2q_f64(a, c));
+      x[2].v = vreinterpretq_f32_f64(vzip1q_f64(b, d)), x[3].v = vreinterpretq_f32_f64(vzip2q_f64(b, d));
+    } else {
+      x[0].v = vzip1q_f64(r[0], r[1]), x[1].v = vzip2q_f64(r[0], r[1]);
+    }
+  }
 #endif
+};
 
 // Four elements, whatever the target's registers.
 template <class T>
