@@ -5,11 +5,15 @@
 namespace wengert::kernels {
 namespace {
 
-// y 2^n: a value whose scaling is put off, so that a further factor meets no denormals.
+// (y + low) 2^n: a value whose scaling is put off, so that a further factor meets no denormals.
 template <class T>
 struct Scaled {
-  Vec<T> y, n;
+  Vec<T> y, low, n;
 };
+WENGERT_INLINE Scaled<double> in_two(Exponential<double> e) {
+  const F64 y = 1.0 + e.p;
+  return {y, ((1.0 - y) + e.p) + e.p_low, e.n};
+}
 
 // exp(-square) with the square in two parts: what rounding takes from it would be magnified by its size. low may be
 // infinite or NaN only where the square is out of range.
@@ -34,21 +38,19 @@ WENGERT_INLINE Exponential<T> exp_minus_half_square(Vec<T> x) {
   return exp_minus(s, exact_fma(0.5 * x, x, -s));
 }
 
-// e erfcx(u + low), u >= 0, where erfcx(u) = exp(u^2) erfc(u).
-WENGERT_INLINE Scaled<double> times_erfcx(Exponential<double> e, F64 u, F64 low) {
-  const F64 t = (u - 4.0) / (u + 4.0);
-  const F64 q = polynomial(t, -0.13962111684056322, 0.015379652102604885, 0.06809705425476806, -0.10103906603549308,
+// exp(v^2) erfc(v) for v = u + low >= 0
+WENGERT_INLINE F64 erfcx(F64 u, F64 low) {
+  const F64 t = (u - 4.0) / (u + 4.0),
+            q = polynomial(t, -0.13962111684056322, 0.015379652102604885, 0.06809705425476806, -0.10103906603549308,
                            0.09373283499612733, -0.06633036582980836, 0.037167515566305084, -0.01619773386058287,
                            0.005031969787601262, -0.0007577745826969858, -0.00019925605783361903,
                            0.00015062694821628544, -2.4399931005598733e-05, -1.1235624221468538e-05,
                            5.707812757876833e-06, 3.1564984973940797e-07, -8.175300607286303e-07, 5.407592445946397e-08,
                            9.893309793686501e-08, -8.19761368285759e-09, -7.334458233998431e-09, 3.850047390004773e-10);
   const F64 c = fma(t, q, 1.2329951186255526), c_low = fma(t, q, 1.2329951186255526 - c);
-  const F64 a = 1.0 + e.p, a_low = ((1.0 - a) + e.p) + e.p_low;
-  const F64 top = a * c, top_low = exact_fma(a, c, -top) + fma(a, c_low, a_low * c);
   auto bottom = exact_sum(F64(1.0), u + u);
   bottom.low = bottom.low + (low + low);
-  return {quotient({top, top_low}, bottom), e.n};
+  return quotient<double>({c, c_low}, bottom);
 }
 // erf(x) for |x| <= 1
 WENGERT_INLINE F64 erf_near(F64 x) {
@@ -62,8 +64,9 @@ WENGERT_INLINE F64 erf_near(F64 x) {
 }
 WENGERT_INLINE F64 erfc_tail(F64 u) {
   const F64 s = u * u;
-  const auto y = times_erfcx(exp_minus(s, exact_fma(u, u, -s)), u, F64(0.0));
-  return scale(y.y, y.n);
+  const auto e = in_two(exp_minus(s, exact_fma(u, u, -s)));
+  const F64 c = erfcx(u, 0.0);
+  return scale(fma(e.y, c, e.low * c), e.n);
 }
 WENGERT_NOINLINE F64 erfc(F64 x) {
   const F64 u = min(F64(28.0), abs(x)), tail = erfc_tail(u);
@@ -118,38 +121,50 @@ WENGERT_BY_DOUBLE(erfinv)
 
 // ---- The normal distribution, gelu and silu -------------------------------------------------------------------
 
-WENGERT_INLINE F64 normal_pdf(F64 x) {
-  const auto e = exp_minus_half_square(x);
-  const F64 a = 1.0 + e.p;
-  return scale(fma(a, 0.3989422804014327, a * -2.49232720227773e-17), e.n);
-}
-WENGERT_INLINE F32 normal_pdf(F32 x) {
-  const F32 u = min(F32(15.9), abs(x)), s = 0.5 * u * u, low = exact_fma(0.5 * u, u, -s);
+// exp(-u^2/2)
+WENGERT_INLINE Scaled<double> bell(F64 u) { return in_two(exp_minus_half_square(u)); }
+WENGERT_INLINE Scaled<float> bell(F32 u) {
+  const F32 s = 0.5 * u * u;
   const FloatExp e = float_exp(-s);
-  return scale(fma(e.y, 0.3989422804014327, e.y * (low * -0.3989422804014327)), e.n);
+  return {e.y, fma(-e.y, exact_fma(0.5 * u, u, -s), e.low), e.n};
 }
 
-// Phi(-u) for u >= 0
-WENGERT_INLINE Scaled<double> normal_tail(F64 u) {
-  const F64 v = u * 0.7071067811865476, low = fma(u, -4.833646656726457e-17, exact_fma(u, 0.7071067811865476, -v));
-  const auto y = times_erfcx(exp_minus_half_square(u), v, low);
-  return {where(u < 0.7, 0.5 - 0.5 * erf_near(v), 0.5 * y.y), y.n};  // near 0 there is nothing to scale
+// Phi(-u) exp(u^2/2) for u >= 0
+WENGERT_INLINE F64 normal_ratio(F64 u) {
+  const F64 v = u * 0.7071067811865476;
+  return 0.5 * erfcx(v, fma(u, -4.833646656726457e-17, exact_fma(u, 0.7071067811865476, -v)));
 }
-// Float: exp(-u^2/2) v P(v), v = 1 / (u + 2); P by pieces around the sixteenths.
+
+// Float: v P(v), v = 1 / (u + 2); P by pieces around the sixteenths.
 constexpr float normal_piece[5][8] = {
     {1.f, 0.453642577f, 0.518234491f, 0.591921628f, 0.672407985f, 0.756489456f, 0.840866745f, 0.922729254f},
     {1.19153833f, 0.954333961f, 1.11051691f, 1.24116337f, 1.32561576f, 1.35603106f, 1.33648515f, 1.27758181f},
     {-0.766121805f, 1.28197026f, 1.18133759f, 0.880277395f, 0.460770726f, 0.0321378112f, -0.330054164f, -0.595743716f},
     {-0.677206755f, 0.0240070727f, -1.10492694f, -2.01207876f, -2.34155226f, -2.15010095f, -1.68302393f, -1.15378618f},
     {1.80136919f, -4.37574053f, -4.4435935f, -2.56943011f, -0.140625879f, 1.48541236f, 2.10390496f, 2.05342174f}};
-WENGERT_INLINE Scaled<float> normal_tail(F32 u) {
-  const F32 s = 0.5 * u * u, s_low = exact_fma(0.5 * u, u, -s);
-  const FloatExp e = float_exp(-s);
+WENGERT_INLINE F32 normal_ratio(F32 u) {
   const F32 w = u + 2.0, v = 1.0 / w, shifted = fma(v, 16.0, magic<float>);
-  const F32 y = (e.y * v) * piecewise(normal_piece, bits(shifted), fma(shifted - magic<float>, -0.0625, v));
-  // What rounding took: from the square, from exp, and from v, which P follows by a power of about 0.4.
+  const F32 y = v * piecewise(normal_piece, bits(shifted), fma(shifted - magic<float>, -0.0625, v));
+  // What rounding took from v; P follows v by a power of about 0.4.
   const F32 v_low = fma(-v, u - (w - 2.0), exact_fma(-v, w, 1.0));
-  return {fma(y, fma(v_low, 1.4, e.low - s_low), y), e.n};
+  return fma(y, 1.4 * v_low, y);
+}
+
+constexpr double density = 0.3989422804014327;  // 1/sqrt(2 pi)
+template <class T>
+WENGERT_INLINE Vec<T> normal_pdf(Vec<T> x) {
+  const auto e = bell(min(Vec<T>(sizeof(T) == 4 ? 15.9 : 40.0), abs(x)));
+  return scale(fma(e.y, density, density * e.low), e.n);
+}
+
+// Phi(-u) for u >= 0
+template <class T>
+WENGERT_INLINE Scaled<T> normal_tail(Vec<T> u) {
+  const auto e = bell(u);
+  const Vec<T> r = normal_ratio(u), y = fma(e.y, r, e.low * r);
+  if constexpr (sizeof(T) == 8)  // near 0 there is nothing to scale
+    return {where(u < 0.7, 0.5 - 0.5 * erf_near(u * 0.7071067811865476), y), 0.0, e.n};
+  return {y, 0.0, e.n};
 }
 
 template <class T>
@@ -165,21 +180,24 @@ WENGERT_INLINE Vec<T> gelu(Vec<T> x) {
   const Vec<T> y = scale(u * tail.y, tail.n);  // u Phi(-u)
   return where(x < 0.0, -y, x - y);
 }
+// exp(-u)
+WENGERT_INLINE Scaled<double> decay(F64 u) { return in_two(exponential(-u)); }
+WENGERT_INLINE Scaled<float> decay(F32 u) {
+  const FloatExp e = float_exp(-u);
+  return {e.y, e.low, e.n};
+}
+
 // u sigmoid(-v), v = -log(e) >= 0, on its way to x sigmoid(v sign(x)) with u = |x|
 template <class T>
 WENGERT_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> u, Vec<T> e, Vec<T> n) {
   const Vec<T> w = scale(u * (e / (1.0 + scale(e, n))), n);
   return where(x < 0.0, -w, x - w);
 }
-WENGERT_INLINE F32 silu(F32 x) {
-  const F32 u = min(F32(115.0), abs(x));
-  const FloatExp e = float_exp(-u);
+template <class T>
+WENGERT_INLINE Vec<T> silu(Vec<T> x) {
+  const Vec<T> u = min(Vec<T>(sizeof(T) == 4 ? 115.0 : 760.0), abs(x));
+  const auto e = decay(u);
   return times_sigmoid(x, u, e.y, e.n);
-}
-WENGERT_INLINE F64 silu(F64 x) {
-  const F64 u = min(F64(760.0), abs(x));
-  const auto e = exponential(-u);
-  return times_sigmoid(x, u, 1.0 + e.p, e.n);
 }
 
 // x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), the argument in two parts
@@ -206,11 +224,11 @@ WENGERT_INLINE Vec<T> silu_slope(Vec<T> x) {
   constexpr double root = single ? -1.2784645557403564 : -1.2784645427610737;
   constexpr double root_low = single ? 1.297928265020314e-08 : -1.0946994183093437e-16;
   const Vec<T> u = max(Vec<T>(single ? -115.0 : -760.0), min(Vec<T>(single ? 115.0 : 760.0), x));
-  const auto e = exponential(-abs(u));
-  const Vec<T> a = 1.0 + e.p, z = scale(a, e.n), d = 1.0 + z;
+  const auto e = decay(abs(u));
+  const Vec<T> z = scale(e.y, e.n), d = 1.0 + z;
   const auto negative = x < 0.0;
-  const Vec<T> top = where(negative, a * ((1.0 + u) + z), fma(z, 1.0 + u, 1.0));
-  const Vec<T> y = top / (d * d);
+  const Vec<T> top = where(negative, e.y * ((1.0 + u) + z), fma(z, 1.0 + u, 1.0)) / (d * d);
+  const Vec<T> y = fma(top, where(negative, e.low, 0.0) - 2.0 * ((1.0 - d) + z), top);  // what was rounded off
   const Vec<T> r = (x - root) - root_low;
   Vec<T> near;
   if constexpr (single)
@@ -229,16 +247,8 @@ WENGERT_INLINE Vec<T> gelu_slope(Vec<T> x) {
   constexpr double root = single ? -0.7517915368080139 : -0.7517915246935645;
   constexpr double root_low = single ? 1.211444945855772e-08 : 1.4956759177009883e-17;
   const Vec<T> u = min(Vec<T>(single ? 15.9 : 40.0), abs(x));
-  const auto tail = normal_tail(u);
-  Vec<T> density;  // without its power of two, which is the tail's
-  if constexpr (single) {
-    const F32 s = 0.5 * u * u;
-    const FloatExp e = float_exp(-s);
-    density = 0.3989422804014327 * fma(e.y, e.low - exact_fma(0.5 * u, u, -s), e.y);
-  } else {
-    density = 0.3989422804014327 * (1.0 + exp_minus_half_square(u).p);
-  }
-  const Vec<T> y = scale(fma(-u, density, tail.y), tail.n);
+  const auto e = bell(u);
+  const Vec<T> d = fma(-u, density, normal_ratio(u)), y = scale(fma(e.y, d, e.low * d), e.n);
   const Vec<T> r = (x - root) - root_low;
   Vec<T> near;
   if constexpr (single)

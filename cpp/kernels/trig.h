@@ -156,9 +156,10 @@ WENGERT_INLINE F32 sin_turned(F32 x, int turn) {
   const F32 p = n * 8.742277657347586e-08, r = a + p;
   const F32 low = (p - (r - a)) + fma(n, 3.4302490200117637e-15, exact_fma(n, 8.742277657347586e-08, -p));
   const F32 z = r * r;
-  const F32 s = polynomial(z, 0.00833303015679121, -0.00019806857744697481, 2.599564595584525e-06);
+  const F32 s =
+      polynomial(z, 0.008333350531756878, -0.00019843093468807638, 2.762706344583421e-06, -2.55032048812609e-08);
   const F32 rz = r * z, rest = fma(rz * z, s, low * fma(z, -0.405, 1.0));  // low times a cosine of sorts
-  const F32 y = r + fma(rz, -0.16666658222675323, rest);
+  const F32 y = r + fma(rz, -0.1666666716337204, rest);
   const F32 signed_y = F32::from_bits(bits(y) ^ (bits(top) << 31));
   if (any(!(abs(x) <= far_float))) return far_sin(x, signed_y, turn);
   return signed_y;
