@@ -1,0 +1,266 @@
+"""Tables: reading them, finding out what their columns mean, and turning them into numbers for a network."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+MISSING = ("", "nan", "na", "n/a", "null", "none", "?")
+
+
+class Refused(Exception):
+    """Input that cannot be used; the message says what, where, and the way out."""
+
+
+@dataclass
+class Table:
+    """Named columns of cells: text as read from a file, or numbers from a built-in set."""
+
+    source: str
+    columns: dict[str, Array]
+    lines: Sequence[int] = ()  # where in the file each row stands
+    target: str | None = None  # of a built-in set
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def place(self, row: int, column: str) -> str:
+        line = f" (line {self.lines[row]})" if self.lines else ""
+        return f"{self.source}, row {row + 1}{line}, column {column!r}"
+
+    def require(self, column: str) -> Array:
+        if column not in self.columns:
+            near = difflib.get_close_matches(column, self.columns, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has: {_listed(self.columns)}"
+            raise Refused(f"{self.source} has no column {column!r}; {hint}")
+        return self.columns[column]
+
+
+def _listed(names: Any, most: int = 12) -> str:
+    names = list(names)
+    return ", ".join(map(str, names[:most])) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def read_table(source: str) -> Table:
+    """The built-in set or CSV file of that name."""
+    if source in BUILT_IN:
+        return _built_in(source)
+    if not os.path.isfile(source):
+        what = "is a folder, not a file" if os.path.isdir(source) else "does not exist"
+        raise Refused(f"{source} {what}; give a CSV file or one of the built-in sets {', '.join(BUILT_IN)}")
+    try:
+        with open(source, encoding="utf-8-sig", newline="") as file:
+            return _read_csv(os.path.basename(source), file)
+    except UnicodeDecodeError as error:
+        raise Refused(f"{source} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise Refused(f"{source} is not a CSV file: {error}") from None
+
+
+def _read_csv(name: str, file: Any) -> Table:
+    first = file.readline()
+    while first and not first.strip():
+        first = file.readline()
+    if not first:
+        raise Refused(f"{name} is empty; the first line must name the columns")
+    file.seek(0)
+    reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True, strict=True)
+    rows, lines = [], []
+    for cells in reader:
+        if any(cells):
+            rows.append([cell.strip() for cell in cells])
+            lines.append(reader.line_num)
+    header, rows, lines = rows[0], rows[1:], lines[1:]
+    if all(_number(cell) is not None for cell in header):
+        raise Refused(f"{name} starts with a line of numbers; the first line must name the columns")
+    for column in header:
+        if header.count(column) > 1:
+            raise Refused(f"{name} has two columns called {column!r}; give each its own name")
+    if not rows:
+        raise Refused(f"{name} has a header but no rows")
+    for i, cells in enumerate(rows):
+        if len(cells) != len(header):
+            raise Refused(
+                f"{name}, row {i + 1} (line {lines[i]}) has {len(cells)} fields, the header has {len(header)}"
+            )
+    return Table(name, {column: np.array(cells) for column, cells in zip(header, zip(*rows, strict=True), strict=True)},
+                 lines)  # fmt: skip
+
+
+def _built_in(name: str) -> Table:
+    from sklearn import datasets
+
+    loaded = getattr(datasets, f"load_{name}")()
+    values, target = loaded.data, loaded.target
+    if "target_names" in loaded:
+        target = np.array([str(n) for n in loaded.target_names])[target]
+    columns = {str(n): values[:, i] for i, n in enumerate(loaded.feature_names)} | {"target": target}
+    return Table(name, columns, target="target")
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _is_numeric(cells: Array) -> bool:
+    """Whether at least half of the cells that say anything are numbers; the others are then taken for mistakes."""
+    if cells.dtype.kind == "f":
+        return True
+    said = [cell for cell in cells if cell.lower() not in MISSING]
+    return 2 * sum(_number(cell) is not None for cell in said) >= len(said)
+
+
+def _numbers(table: Table, column: str) -> Array:
+    cells = table.require(column)
+    values = np.empty(len(cells))
+    for row, cell in enumerate(cells):
+        value = float(cell) if cells.dtype.kind == "f" else _number(cell)
+        if value is None and cell.lower() not in MISSING:
+            raise Refused(
+                f"{table.place(row, column)}: {str(cell)!r} is not a number, as the rest of the column is; correct it, "
+                f"leave the column out (--ignore {column}) or take it as categories (--categorical {column})"
+            )
+        if value is None or not np.isfinite(value):
+            raise Refused(
+                f"{table.place(row, column)}: the value is {'missing' if cell == '' else str(cell)}; "
+                f"fill it in, remove the row, or leave the column out (--ignore {column})"
+            )
+        values[row] = value
+    return values
+
+
+def _texts(table: Table, column: str) -> Array:
+    cells = table.require(column)
+    if cells.dtype.kind == "f":
+        return np.array([f"{value:g}" for value in cells])
+    for row, cell in enumerate(cells):
+        if cell.lower() in ("", "nan"):
+            what = cell or "missing"
+            raise Refused(f"{table.place(row, column)}: the value is {what}; fill it in or remove the row")
+    return cells
+
+
+@dataclass
+class Schema:
+    """What the columns mean: enough to turn another table of the same kind into the same numbers."""
+
+    inputs: dict[str, list[str] | None]  # the categories of each input column, or None for a number
+    target: str
+    classes: list[str] | None = field(default=None)  # None for regression
+
+    @property
+    def width(self) -> int:
+        return sum(1 if categories is None else len(categories) for categories in self.inputs.values())
+
+    @property
+    def outputs(self) -> int:
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def task(self) -> str:
+        return "regression" if self.classes is None else "classification"
+
+    def encode(self, table: Table) -> Array:
+        """The inputs as numbers, (rows, width): a column for a number, one a category for text."""
+        return np.concatenate(list(self._encoded(table)), axis=1)
+
+    def _encoded(self, table: Table) -> Iterator[Array]:
+        for column, categories in self.inputs.items():
+            if categories is None:
+                yield _numbers(table, column)[:, None]
+                continue
+            yield np.eye(len(categories))[_positions(table, column, categories)]
+
+    def encode_target(self, table: Table) -> Array:
+        """Class numbers (rows,), or values (rows, 1)."""
+        if self.classes is None:
+            return _numbers(table, self.target)[:, None]
+        return _positions(table, self.target, self.classes)
+
+
+def _positions(table: Table, column: str, categories: list[str]) -> Array:
+    position = {category: i for i, category in enumerate(categories)}
+    cells = _texts(table, column)
+    if any(cell not in position for cell in cells):
+        row = next(row for row, cell in enumerate(cells) if cell not in position)
+        raise Refused(f"{table.place(row, column)}: {str(cells[row])!r} is none of the values that the model knows: "
+                      f"{_listed(categories)}")  # fmt: skip
+    return np.array([position[cell] for cell in cells])
+
+
+def infer(table: Table, target: str | None, task: str, ignore: list[str], categorical: list[str]) -> Schema:
+    """The meaning of each column, from its cells and the user's hints."""
+    if table.target is not None and target not in (None, table.target):
+        raise Refused(f"the target of the built-in set {table.source} is its own; --target is for CSV files")
+    target = target or table.target
+    if target is None:
+        raise Refused(f"say what to predict with --target; the columns of {table.source} are {_listed(table.columns)}")
+    for column in (target, *ignore, *categorical):
+        table.require(column)
+    if target in ignore:
+        raise Refused(f"column {target!r} cannot be both --target and --ignore")
+    inputs: dict[str, list[str] | None] = {}
+    for column in table.columns:
+        if column != target and column not in ignore:
+            inputs[column] = None
+            if column in categorical or not _is_numeric(table.columns[column]):
+                inputs[column] = _categories(table, column)
+    if not inputs:
+        raise Refused(f"{table.source} has no column besides the target {target!r} to predict it from")
+    return Schema(inputs, target, _classes(table, target, task))
+
+
+def _categories(table: Table, column: str) -> list[str]:
+    found = sorted({str(cell) for cell in _texts(table, column)})
+    if len(found) > max(20, len(table) / 2):
+        raise Refused(f"{table.source}, column {column!r} holds {len(found)} different texts in {len(table)} rows, "
+                      f"more like names than categories; leave it out with --ignore {column}")  # fmt: skip
+    return found
+
+
+def _classes(table: Table, target: str, task: str) -> list[str] | None:
+    """The classes of the target; None if it is a quantity. Few different whole numbers count as classes."""
+    numeric = _is_numeric(table.columns[target])
+    if task == "regression" and not numeric:
+        raise Refused(f"{table.source}, column {target!r} holds text, so it cannot be a target of regression")
+    if numeric:
+        different = np.unique(_numbers(table, target))
+        if len(different) == 1:
+            raise Refused(f"{table.source}, column {target!r} is {different[0]:g} in every row: nothing to learn")
+        few = len(different) <= 20 and 2 * len(different) <= len(table) and np.all(different == np.round(different))
+        if task == "regression" or (task == "auto" and not few):
+            return None
+        by_size = {str(cell): float(cell) for cell in _texts(table, target)}
+        return sorted(by_size, key=by_size.__getitem__)
+    classes = sorted({str(cell) for cell in _texts(table, target)})
+    if len(classes) == 1:
+        raise Refused(f"{table.source}, column {target!r} has one class only, {classes[0]!r}: nothing to learn")
+    return classes
+
+
+def split(labels: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Row numbers for training, validation and test: 80, 10 and 10 per cent of each class, at least one each.
+
+    Classes of fewer than three rows are for training only.
+    """
+    parts: tuple[list[Array], ...] = ([], [], [])
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        held = max(1, round(len(rows) / 10)) if len(rows) >= 3 else 0
+        for part, chosen in zip(parts, np.split(rows, [len(rows) - 2 * held, len(rows) - held]), strict=True):
+            part.append(chosen)
+    train, validation, test = (np.concatenate(part) for part in parts)
+    return train, validation, test
