@@ -174,21 +174,21 @@ def test_what_is_no_list_of_parameters_is_refused(make):
         make([p], lr=-1)
 
 
-def test_numbers_that_went_wrong_stop_the_step_before_anything_changes():
+def test_numbers_that_cannot_be_are_refused_before_anything_changes():
     p = parameter()
     for opt in (optim.SGD([p], lr=0.1), optim.Adam([p]), optim.RMSprop([p]), optim.Adagrad([p])):
         p.grad = GRADS[0]
-        opt.lr = float("nan")
         with raises(ValueError, "lr must be a number of at least 0, got nan"):
+            opt.lr = float("nan")
             opt.step()
-    sgd_without = optim.SGD([p], lr=0.1)
-    sgd_without.momentum = 0.9
+    without = optim.SGD([p], lr=0.1)
     with raises(ValueError, "made without momentum"):
-        sgd_without.step()
+        without.momentum = 0.9
+        without.step()
     assert np.array_equal(p.numpy(), START)
     with raises(ValueError, "nesterov needs a momentum"):
         optim.SGD([p], nesterov=True)
-    with raises(ValueError, "betas must be below 1, got (0.9, 1.0)"):
+    with raises(ValueError, "betas must be below 1, got"):
         optim.Adam([p], betas=(0.9, 1.0))
 
 

@@ -14,6 +14,8 @@ import wengert as wg
 from wengert import nn
 from wengert.cli.data import Refused, Schema
 
+Array = npt.NDArray[Any]
+
 FORMAT = "wengert-table-model-1"
 CHUNK = 8192  # rows evaluated at once, so that memory does not grow with the table
 
@@ -31,7 +33,7 @@ class TableModel(nn.Module):
         """Scores of classes, or the standardised quantity, for standardised inputs."""
         return self.mlp.forward(x)
 
-    def fit_scale(self, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> None:
+    def fit_scale(self, x: Array, y: Array) -> None:
         """Takes the scale of every column from the training rows; a constant column is only shifted."""
         pairs = [(x, self.input_mean, self.input_std)]
         if self.schema.classes is None:
@@ -41,25 +43,28 @@ class TableModel(nn.Module):
             mean.assign(values.mean(axis=0))
             std.assign(np.where(spread > 1e-12 * np.abs(values).max(axis=0, initial=0), spread, 1))
 
-    def scaled(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return ((x - self.input_mean.numpy()) / self.input_std.numpy()).astype(np.float32)
+    def scaled(self, x: Array) -> Array:
+        standard: Array = (x - self.input_mean.numpy()) / self.input_std.numpy()
+        return standard.astype(np.float32)
 
-    def scaled_target(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def scaled_target(self, y: Array) -> Array:
         if self.schema.classes is not None:
             return y
-        return ((y - self.target_mean.numpy()) / self.target_std.numpy()).astype(np.float32)
+        standard: Array = (y - self.target_mean.numpy()) / self.target_std.numpy()
+        return standard.astype(np.float32)
 
-    def outputs(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def outputs(self, x: Array) -> Array:
         """``forward`` of standardised rows, without a tape."""
         self.eval()
         with wg.no_grad():
             return np.concatenate([self(x[i : i + CHUNK]).numpy() for i in range(0, len(x), CHUNK)])
 
-    def predictions(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def predictions(self, x: Array) -> Array:
         """Probabilities (rows, classes), or quantities (rows,) in the unit of the target."""
-        y = self.outputs(self.scaled(x)).astype(np.float64)
+        y: Array = self.outputs(self.scaled(x)).astype(np.float64)
         if self.schema.classes is None:
-            return (y * self.target_std.numpy() + self.target_mean.numpy())[:, 0]
+            y = y * self.target_std.numpy() + self.target_mean.numpy()
+            return y.ravel()
         return wg.softmax(y).numpy()
 
     def save(self, path: str) -> None:

@@ -1,0 +1,111 @@
+"""Saving and loading arrays: exact, whole or not at all, and clear about files that are something else."""
+
+import os
+import re
+import stat
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import wengert as wg
+from wengert import _files
+
+
+def raises(kind, message):
+    return pytest.raises(kind, match=re.escape(message))
+
+
+def test_every_dtype_and_shape_comes_back_exactly(tmp_path):
+    path = tmp_path / "a.safetensors"
+    arrays = {
+        "f32": np.array([1 / 3, np.nan, -0.0, np.inf], np.float32),
+        "f64": np.full((2, 3), 1 / 3)[:, ::-1],
+        "i64": np.array([[2**62, -1]]),
+        "bool": np.array([True, False]),
+        "number": np.array(7.0),
+        "empty": np.zeros((0, 3)),
+    }
+    tensors = arrays | {"parameter": wg.tensor([1.0, 2.0], requires_grad=True)}
+    wg.save(path, tensors, {"note": "größe"})
+    loaded, metadata = wg.load(path, with_metadata=True)
+    assert metadata == {"note": "größe"}
+    assert loaded.keys() == tensors.keys()
+    for name, a in arrays.items():
+        assert loaded[name].dtype == a.dtype and loaded[name].shape == a.shape
+        assert loaded[name].numpy().tobytes() == a.tobytes()
+    assert not loaded["parameter"].requires_grad
+    assert safetensors.numpy.load_file(path)["f64"].tolist() == arrays["f64"].tolist()
+
+
+def test_a_model_and_its_optimizer_go_through_a_file(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def trained(model, opt, steps):
+        for _ in range(steps):
+            opt.zero_grad()
+            wg.nn.mse_loss(model(np.ones((4, 3))), np.ones((4, 2))).backward()
+            opt.step()
+
+    def fresh(seed):
+        model = wg.nn.MLP([3, 5, 2], seed=seed)
+        return model, wg.optim.Adam(model.parameters(), lr=0.01)
+
+    model, opt = fresh(0)
+    trained(model, opt, 3)
+    wg.save(path, {f"{part}/{k}": v for part, s in (("m", model), ("o", opt)) for k, v in s.state_dict().items()})
+    other, resumed = fresh(1)
+    loaded = wg.load(path)
+    other.load_state_dict({k[2:]: v for k, v in loaded.items() if k[0] == "m"})
+    resumed.load_state_dict({k[2:]: v for k, v in loaded.items() if k[0] == "o"})
+    for pair in ((model, opt), (other, resumed)):
+        trained(*pair, 3)
+    assert all(np.array_equal(v, other.state_dict()[k]) for k, v in model.state_dict().items())
+
+
+def test_files_that_are_something_else(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with raises(FileNotFoundError, "load: there is no file"):
+        wg.load(path)
+    with raises(FileNotFoundError, "load: there is no file"):
+        wg.load(tmp_path)
+    wg.save(path, {"w": np.ones(100)})
+    whole = path.read_bytes()
+    for content in (b"", whole[:6], whole[:40], whole[:-1], b"PK\x03\x04" + bytes(100), b"w,b\n1,2\n"):
+        path.write_bytes(content)
+        with raises(ValueError, "is not a safetensors file, or it is truncated"):
+            wg.load(path)
+
+
+def test_metadata_is_text(tmp_path):
+    with raises(TypeError, "metadata must map text to text, got 'epoch': 3"):
+        wg.save(tmp_path / "a", {}, {"epoch": 3})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    wg.save(path, {"w": np.ones(3)})
+
+    def full(handle):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with raises(OSError, "no space left"):
+        wg.save(path, {"w": np.zeros(3)})
+    assert wg.load(path)["w"].tolist() == [1, 1, 1]
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_written_file_has_the_usual_permissions(tmp_path):
+    _files.write_whole(tmp_path / "ours", b"x")
+    (tmp_path / "usual").write_bytes(b"x")
+    ours, usual = (stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("ours", "usual"))
+    assert ours == usual
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with raises(ImportError, "wg.save needs safetensors: pip install 'wengert[train]'"):
+        wg.save(tmp_path / "a", {})
