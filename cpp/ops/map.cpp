@@ -232,17 +232,22 @@ Tensor Elementwise::jvp(Pushforward& p) const {
 }
 
 namespace {
-// Operand 0, whose own cotangent (or tangent) passes only where operand 1 is not 0. It stands between a pullback's
-// operands and its formula: where g is 0 the pullback is 0 whatever the operands are, so they get nothing from there,
-// however infinite the derivatives of the formula. That is "a zero cotangent contributes zero", at every order.
+// Operand 0, whose own cotangent (or tangent) does not pass where operand 1 is 0 and it is infinite or NaN. It stands
+// between a pullback's operands and its formula: where g is 0 the pullback is 0 whatever the operands are, so they get
+// nothing from there, however infinite the derivatives of the formula. That is "a zero cotangent contributes zero", at
+// every order. What is finite must pass: it is 0 there by itself, but its derivative by g is not.
 struct Gate final : Op {
   Gate() : Op("gate", 2) { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
   void vjp(Pullback& p) const override {
-    if (p.needs(0)) p.add_broadcast(0, where(p.input(1), p.lazy_g(), 0.0));
+    if (p.needs(0)) p.add_broadcast(0, pass(p.lazy_g(), p.input(1)));
   }
   Tensor jvp(Pushforward& p) const override {
-    return p.has_tangent(0) ? where(p.input(1), p.tangent(0), 0.0) : full(p.output_dtype(), p.output_shape(), 0);
+    return p.has_tangent(0) ? pass(p.tangent(0), p.input(1)) : full(p.output_dtype(), p.output_shape(), 0);
+  }
+  static Tensor pass(const Tensor& t, const Tensor& g) {
+    constexpr double inf = __builtin_inf();
+    return where((g != 0.0) | ((t > -inf) & (t < inf)), t, 0.0);
   }
 };
 const Gate gate_op;
