@@ -1,5 +1,6 @@
 // Elementwise kernels: every formula of ops/elementwise.def, and every pullback, as a loop over lanes.
 #pragma once
+#include "kernels/gamma.h"
 #include "kernels/math.h"
 #include "kernels/special.h"
 #include "kernels/table.h"
@@ -27,13 +28,21 @@ struct Forward {
   }
 };
 
+// Slopes that lanes have better than the page: there the formula stands for the tape, which differentiates it again.
+WENGERT_INLINE auto slope(formula::gelu_op, auto x) { return gelu_slope(x); }
+WENGERT_INLINE auto slope(formula::silu_op, auto x) { return silu_slope(x); }
+WENGERT_INLINE auto slope(formula::erf_op, auto x) { return 1.12837916709551257390 * exp_minus_square(x); }
+WENGERT_INLINE auto slope(formula::erfc_op, auto x) { return -1.12837916709551257390 * exp_minus_square(x); }
+
 template <class Op, int k>
 struct Pullback {
   static constexpr int inputs = Op::arity + 2;
   static constexpr unsigned reads = formula::reads<Op, k>();
   template <class V>
   static WENGERT_INLINE V derivative(const V* x) {
-    if constexpr (inputs == 3)
+    if constexpr (requires { slope(Op{}, x[0]); })
+      return x[inputs - 1] * slope(Op{}, x[0]);
+    else if constexpr (inputs == 3)
       return Op::template d<k>(x[0], x[1], x[2]);
     else if constexpr (inputs == 4)
       return Op::template d<k>(x[0], x[1], x[2], x[3]);
