@@ -23,7 +23,8 @@ struct Borrowed {
   void (*release)(void* owner);
   void* owner;
   bool fingerprinted = false;
-  std::uint64_t fingerprint = 0;
+  std::uint64_t fingerprint = 0;  // at the last recording that reads it
+  std::uint32_t changed = 0;      // the epoch when a recording found other values than the one before
 };
 
 struct Buffer {

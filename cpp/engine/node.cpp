@@ -173,7 +173,10 @@ void record(Node* out, const Op& op, std::span<const Tensor> inputs) {
     out->inputs()[k] = in;
     if (in->borrowed && in->buffer && out->reads_input(static_cast<int>(k))) {
       Borrowed& lent = in->buffer->lender();
-      if (!std::exchange(lent.fingerprinted, true)) lent.fingerprint = fingerprint(lent.data, in->buffer->bytes);
+      const std::uint64_t now = fingerprint(lent.data, in->buffer->bytes);
+      if (lent.fingerprinted && now != lent.fingerprint) lent.changed = next_epoch();
+      lent.fingerprint = now;
+      lent.fingerprinted = true;
     }
   }
   if (op.reads & reads_output) out->counts.fetch_add(Value::reader - Value::ref, std::memory_order_relaxed);

@@ -46,7 +46,8 @@ Tensor operand(const Node* n, int k) {
                              ") was changed in place after it was recorded; compute the result again");
   if (in->borrowed && in->buffer && in->buffer->borrowed) {
     const Borrowed& lent = in->buffer->lender();
-    if (lent.fingerprinted && fingerprint(lent.data, in->buffer->bytes) != lent.fingerprint)
+    if (lent.fingerprinted &&
+        (lent.changed > n->epoch || fingerprint(lent.data, in->buffer->bytes) != lent.fingerprint))
       throw std::runtime_error(std::string(n->op->name) + ": the NumPy buffer behind operand " + std::to_string(k) +
                                " (shape " + in->shape.str() +
                                ") was changed after it was recorded; use wg.tensor, which copies");
