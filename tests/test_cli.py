@@ -255,8 +255,10 @@ def test_targets_with_nothing_to_learn(capsys):
     )
     same = write("same.csv", ["x", "y"], [[i, 7] for i in range(30)])
     assert "column 'y' is 7 in every row: nothing to learn" in refused(capsys, "train", same, "--target", "y")
-    few = write("few.csv", ["x", "y"], [[i, i / 3] for i in range(6)])
-    assert "few.csv has too few rows (6)" in refused(capsys, "train", few, "--target", "y")
+    few = write("few.csv", ["x", "y"], [[i, i / 3] for i in range(19)])
+    assert "few.csv has too few rows (19) to hold some out" in refused(capsys, "train", few, "--target", "y")
+    pairs = write("pairs.csv", ["x", "kind"], [[i, f"class {i // 2}"] for i in range(40)])
+    assert "it takes 20, and 3 of some class" in refused(capsys, "train", pairs, "--target", "kind")
 
 
 def test_a_learning_rate_that_diverges_is_named(capsys):
@@ -371,3 +373,17 @@ def test_score():
     y = np.array([[1.0], [2.0], [3.0]])
     assert report.score(y, y) == 1
     assert report.score(np.full((3, 1), 2.0), y) == 0
+    assert report.score(y[:1] + 1, y[:1]) == 0
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    assert run("train", "iris", "--epochs", 1, "--out", "out") == 0
+    table = write("many.csv", data.read_table("iris").columns, [[1, 2, 3, 4, "setosa"]] * 20000)
+    predict = subprocess.Popen(
+        [sys.executable, "-m", "wengert", "predict", "out", table], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert predict.stdout.readline() == b"target,probability\n"
+    predict.stdout.close()
+    with predict.stderr as errors:
+        assert errors.read() == b""
+    assert predict.wait() == 0

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"wengert: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"wengert: error: {where}{error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("wengert: interrupted before there was anything to keep", file=sys.stderr)
         return INTERRUPTED
@@ -89,13 +90,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains an MLP, stops when the validation loss no longer falls, keeps the best weights, measures "
         "them on rows held out, and writes model.safetensors, metrics.json and curves.png. Ctrl-C keeps the best "
         "weights so far.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.set_defaults(run=_train)
     train.add_argument("data", metavar="DATA", help=data_help)
     option: Callable[..., Any] = train.add_argument
     option("--target", metavar="COLUMN", help="the column to predict")
-    option("--task", choices=("auto", "classification", "regression"), default="auto", help="what kind of target it is")
+    option(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="what kind of target it is (default: %(default)s)",
+    )
     option("--ignore", metavar="COLUMN", action="append", default=[], help="a column to leave out; may be repeated")
     option(
         "--categorical",
@@ -104,18 +109,38 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="a column of numbers to be taken as categories; may be repeated",
     )
-    option("--hidden", metavar="WIDTHS", type=_widths, default="128,64", help="widths of the hidden layers")
-    option("--activation", choices=ACTIVATIONS, default="tanh", help="between the layers")
-    option("--epochs", metavar="N", type=_at_least(1, int), default=500, help="passes over the training rows, at most")
     option(
-        "--patience", metavar="N", type=_at_least(1, int), default=20, help="epochs without a better validation loss"
+        "--hidden",
+        metavar="WIDTHS",
+        type=_widths,
+        default="128,64",
+        help="widths of the hidden layers (default: %(default)s)",
     )
-    option("--batch-size", metavar="N", type=_at_least(1, int), default=32, help="rows a step")
-    option("--lr", metavar="RATE", type=_rate, default=1e-3, help="learning rate of AdamW")
+    option("--activation", choices=ACTIVATIONS, default="tanh", help="between the layers (default: %(default)s)")
     option(
-        "--seed", metavar="N", type=_at_least(0, int), default=0, help="decides the split, the weights and the order"
+        "--epochs",
+        metavar="N",
+        type=_at_least(1, int),
+        default=500,
+        help="passes over the training rows, at most (default: %(default)s)",
     )
-    option("--out", metavar="FOLDER", help="where the files go (default: wengert-DATA)", default=argparse.SUPPRESS)
+    option(
+        "--patience",
+        metavar="N",
+        type=_at_least(1, int),
+        default=20,
+        help="epochs without a better validation loss (default: %(default)s)",
+    )
+    option("--batch-size", metavar="N", type=_at_least(1, int), default=32, help="rows a step (default: %(default)s)")
+    option("--lr", metavar="RATE", type=_rate, default=1e-3, help="learning rate of AdamW (default: %(default)s)")
+    option(
+        "--seed",
+        metavar="N",
+        type=_at_least(0, int),
+        default=0,
+        help="decides the split, the weights and the order (default: %(default)s)",
+    )
+    option("--out", metavar="FOLDER", help="where the files go (default: wengert-DATA)")
 
     predict = commands.add_parser(
         "predict",

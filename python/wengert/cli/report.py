@@ -25,7 +25,8 @@ def score(outputs: Array, target: Array) -> float:
     """Accuracy of class scores, or R² of quantities."""
     if target.ndim == 1:
         return float((outputs.argmax(axis=1) == target).mean())
-    return float(1 - ((target - outputs) ** 2).sum() / ((target - target.mean()) ** 2).sum())
+    total = ((target - target.mean()) ** 2).sum()
+    return float(1 - ((target - outputs) ** 2).sum() / total) if total else 0.0
 
 
 @dataclass
@@ -171,7 +172,7 @@ def _show_confusion(figure: Any, axes: Any, results: Results) -> None:
                 axes.text(
                     b, a, n, ha="center", va="center", fontsize=8, color="white" if share[a, b] > 0.5 else "black"
                 )
-        rotation = 90 if max(map(len, classes)) > 3 else 0
+        rotation = 90 if len(classes) * max(map(len, classes)) > 40 else 0
         axes.set_xticks(range(len(classes)), classes, rotation=rotation)
         axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=f"test rows: accuracy {quality['accuracy']:.4f}")

@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 LABEL_SMOOTHING = 0.1
 WEIGHT_DECAY = 0.01
+FEWEST = 20  # rows: a tenth of them still measures something
 
 
 @dataclass
@@ -64,8 +65,11 @@ def train(chosen: argparse.Namespace) -> bool:
     x, y = schema.encode(table), schema.encode_target(table)
     rng = np.random.default_rng(chosen.seed)
     parts = split(y if schema.classes else np.zeros(len(y)), rng)
-    if len(table) < 10 or not all(map(len, parts)):
-        raise Refused(f"{table.source} has too few rows ({len(table)}) to hold some out for validation and test")
+    if len(table) < FEWEST or not all(map(len, parts)):
+        raise Refused(
+            f"{table.source} has too few rows ({len(table)}) to hold some out for validation and test: "
+            f"it takes {FEWEST}, and 3 of some class"
+        )
     folder = _folder(chosen, table.source)
 
     model = TableModel(schema, chosen.hidden, chosen.activation, seed=rng)
@@ -158,7 +162,7 @@ def _require_extra() -> None:
 
 def _folder(chosen: argparse.Namespace, source: str) -> str:
     """Where the files will go; refused now rather than after the training if they could not be written."""
-    folder = getattr(chosen, "out", None) or "wengert-" + os.path.splitext(source)[0]
+    folder = chosen.out or "wengert-" + os.path.splitext(source)[0]
     above = folder
     while not os.path.exists(above):
         above = os.path.dirname(os.path.abspath(above))
