@@ -3,12 +3,15 @@
 Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
 """
 
-from wengert import _elementwise, _functions, nn, optim
+from wengert import _elementwise, _functions, _indexing, _products, _reductions, _shapes, linalg, nn, optim
 from wengert._elementwise import *
 from wengert._files import load, save
 from wengert._functions import *
-from wengert._indexing import take
+from wengert._indexing import *
 from wengert._primitive import primitive
+from wengert._products import *
+from wengert._reductions import *
+from wengert._shapes import *
 from wengert._tape import Tape
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
 from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -25,6 +28,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "linalg",
     "load",
     "nn",
     "no_grad",
@@ -32,10 +36,13 @@ __all__ = [
     "primitive",
     "save",
     "stop_gradient",
-    "take",
     "tensor",
     "value_and_grad",
     "vjp",
 ]
 __all__ += _elementwise.__all__
 __all__ += _functions.__all__
+__all__ += _indexing.__all__
+__all__ += _products.__all__
+__all__ += _reductions.__all__
+__all__ += _shapes.__all__

@@ -1,14 +1,21 @@
-"""``x[key]``: basic indexing as slices, integer-array and boolean indexing as gathers, with NumPy's rules."""
+"""Indexing: ``x[key]`` with NumPy's rules, gathers by positions, sorting, and updates of copies.
+
+Basic indexing is a slice; integer and boolean arrays are positions to gather.
+"""
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
 import numpy as np
 
 from wengert import _core
+from wengert._primitive import primitive
 from wengert._tensor import Tensor, asarray
+
+__all__ = ["argsort", "at_add", "at_set", "sort", "take", "take_along_axis", "top_k"]
 
 _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
@@ -108,3 +115,120 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     index = np.asarray(_plain(indices))
     flat = asarray(_in_range(index, axis, x.shape[axis]).ravel())
     return _core.reshape(_core.gather(x, flat, axis), [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+
+
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
+    """The entries that ``indices``, of x's shape but for ``axis``, name along it (None: of the flattened array).
+
+    >>> import wengert as wg
+    >>> wg.take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], axis=1)
+    Tensor([[2.],
+            [3.]])
+    """
+    x = asarray(x)
+    if axis is None:
+        x, axis = x.flatten(), 0
+    positions = _positions_along(asarray(indices), shape=x.shape, axis=axis)
+    return _core.reshape(_core.gather(x.flatten(), positions.flatten(), 0), positions.shape)
+
+
+@primitive
+def _positions_along(indices: Any, shape: tuple[int, ...], axis: int) -> Any:
+    if not -len(shape) <= axis < len(shape):
+        raise IndexError(f"take_along_axis: axis {axis} is out of range for {len(shape)} dimensions")
+    if indices.dtype.kind not in "iu":
+        raise IndexError(f"take_along_axis: indices must be integers, got {indices.dtype}")
+    return np.take_along_axis(np.arange(math.prod(shape)).reshape(shape), _in_range(indices, axis, shape[axis]), axis)
+
+
+def argsort(x: Any, axis: int | None = -1, descending: bool = False, stable: bool = True, kind: Any = None) -> Tensor:
+    """The positions that would sort x along ``axis`` (None: the flattened array), equal elements in their order.
+
+    An int64 constant. Sorting is always stable, whatever ``stable`` and NumPy's ``kind`` say.
+
+    >>> import wengert as wg
+    >>> wg.argsort([3.0, 1.0, 2.0])
+    Tensor([1, 2, 0])
+    """
+    x = asarray(x)
+    if axis is None:
+        x, axis = x.flatten(), 0
+    order: Tensor = _argsort(x, axis=axis, descending=descending)
+    return order
+
+
+@primitive
+def _argsort(x: Any, axis: int, descending: bool) -> Any:
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
+
+
+def sort(x: Any, axis: int | None = -1, descending: bool = False, stable: bool = True, kind: Any = None) -> Tensor:
+    """x in ascending order along ``axis`` (None: of the flattened array); NaN come last. See :func:`wengert.argsort`.
+
+    >>> import wengert as wg
+    >>> wg.sort([3.0, 1.0, 2.0], descending=True)
+    Tensor([3., 2., 1.])
+    """
+    x = asarray(x)
+    return take_along_axis(x, argsort(x, axis, descending), axis)
+
+
+def top_k(x: Any, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
+    """The k largest elements along ``axis``, in descending order, and their positions.
+
+    >>> import wengert as wg
+    >>> wg.top_k([3.0, 1.0, 2.0], 2)
+    (Tensor([3., 2.]), Tensor([0, 2]))
+    """
+    x = asarray(x)
+    if not x.ndim or not 0 <= k <= x.shape[axis]:
+        raise ValueError(f"top_k: k = {k} does not fit axis {axis} of shape {x.shape}")
+    order = argsort(x, axis, descending=True)
+    first = order[tuple(slice(k) if i == axis % x.ndim else slice(None) for i in range(x.ndim))]
+    return take_along_axis(x, first, axis), first
+
+
+def at_set(x: Any, key: Any, value: Any) -> Tensor:
+    """x with ``x[key] = value`` done to a copy; where ``key`` names an element again, the last value stays.
+
+    >>> import wengert as wg
+    >>> wg.at_set([1.0, 2.0, 3.0], slice(1, None), 0.0)
+    Tensor([1., 0., 0.])
+    """
+    at, places, value = _update("at_set", x, key, value)
+    source = np.full(at.size, -1)
+    source[places] = np.arange(places.size)  # NumPy, too, lets the last one win
+    if not places.size:
+        return at
+    values = _core.gather(value, np.maximum(source, 0), 0)
+    return _core.where(source.reshape(at.shape) >= 0, _core.reshape(values, at.shape), at)
+
+
+def at_add(x: Any, key: Any, value: Any) -> Tensor:
+    """x with ``value`` added at ``key``; where ``key`` names an element again, all its values are added.
+
+    >>> import wengert as wg
+    >>> wg.at_add([1.0, 2.0, 3.0], [0, 0], [10.0, 100.0])
+    Tensor([111.,   2.,   3.])
+    """
+    at, places, value = _update("at_add", x, key, value)
+    return at + _core.reshape(_core.scatter_add(value, places, 0, at.size), at.shape)
+
+
+def _update(op: str, x: Any, key: Any, value: Any) -> tuple[Tensor, Any, Tensor]:
+    """x, the flat positions that the key names, and a value for each."""
+    x, value = asarray(x), asarray(value)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{op}: needs a float array, got {x.dtype}; make a constant with NumPy")
+    parts = tuple(_plain(p) for p in (key if isinstance(key, tuple) else (key,)))
+    try:
+        places = np.arange(x.size).reshape(x.shape)[parts]
+    except IndexError as error:
+        raise IndexError(f"{op}: shape {x.shape}: {error}") from None
+    try:
+        value = _core.broadcast_to(_core.cast(value, x.dtype), list(places.shape))
+    except ValueError:
+        raise ValueError(f"{op}: a value of shape {value.shape} does not fit x[key] of shape {places.shape}") from None
+    return x, places.ravel(), value.flatten()

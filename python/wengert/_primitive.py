@@ -99,8 +99,20 @@ class primitive:
             yield
         except Exception as error:
             note = f"in {what} of the primitive '{self.name}'"
-            error.__notes__ = [*getattr(error, "__notes__", []), note]  # what add_note does from Python 3.11 on
+            notes = [*getattr(error, "__notes__", []), note]
+            setattr(error, "__notes__", notes)  # noqa: B010 - what add_note does from Python 3.11 on
             raise
+
+
+def constant(fun: Callable[..., Any]) -> Callable[..., Tensor]:
+    """A NumPy function of one array whose result has no derivative, as a function of tensors."""
+    op = primitive(fun)
+
+    def wrapped(x: Any, **static: Any) -> Tensor:
+        result: Tensor = op(asarray(x), **static)
+        return result
+
+    return wrapped
 
 
 class _Call:

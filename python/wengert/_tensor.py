@@ -60,27 +60,33 @@ class Tensor(_core.TensorBase):
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`wengert.sum`."""
-        return _core.sum(self, axes(axis), keepdims)
+        from wengert import _reductions
+
+        return _reductions.sum(self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`wengert.mean`."""
-        from wengert import _functions
+        from wengert import _reductions
 
-        return _functions.mean(self, axis, keepdims)
+        return _reductions.mean(self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`wengert.max`."""
-        return _core.max(self, axes(axis), keepdims)
+        from wengert import _reductions
+
+        return _reductions.max(self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`wengert.min`."""
-        return _core.min(self, axes(axis), keepdims)
+        from wengert import _reductions
+
+        return _reductions.min(self, axis, keepdims)
 
     def reshape(self, *shape: Any) -> Tensor:
         """See :func:`wengert.reshape`; the shape may be given as one tuple or as several numbers."""
-        from wengert import _functions
+        from wengert import _shapes
 
-        return _functions.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return _shapes.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order (default: reversed), as in NumPy."""

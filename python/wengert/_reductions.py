@@ -1,0 +1,344 @@
+"""Functions that run along axes: sums, products, extremes, spread, the softmax family, cumulative sums.
+
+Each takes tensors, NumPy arrays, nested lists and numbers. ``axis`` is an int, a tuple, or None for all.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from wengert import _core
+from wengert._primitive import constant, primitive
+from wengert._shapes import along, normalized
+from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
+
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "average",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
+    "diff",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+]
+
+_argmax, _argmin, _any, _all = constant(np.argmax), constant(np.argmin), constant(np.any), constant(np.all)
+_count_nonzero = constant(np.count_nonzero)
+
+
+def _constant(x: Tensor) -> bool:
+    return x.dtype.kind != "f"
+
+
+def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over ``axis`` (an int, a tuple, or None for all).
+
+    >>> import wengert as wg
+    >>> wg.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    Tensor([4., 6.])
+    """
+    x = asarray(x)
+    if _constant(x):
+        return asarray(np.sum(x.numpy(), axis=axis, keepdims=keepdims))
+    return _core.sum(x, axes(axis), keepdims)
+
+
+def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over ``axis``; NaN with a warning over nothing.
+
+    >>> import wengert as wg
+    >>> wg.mean([1.0, 2.0, 6.0])
+    Tensor(3.)
+    """
+    x = asarray(x)
+    if x.size == 0:
+        warnings.warn("mean of an empty slice", RuntimeWarning, stacklevel=2)
+    return _core.mean(x, axes(axis), keepdims)
+
+
+def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest element over ``axis``; NaN if any is. Ties share the gradient evenly. ValueError over nothing.
+
+    >>> import wengert as wg
+    >>> wg.max([1.0, 3.0, 2.0])
+    Tensor(3.)
+    """
+    x = asarray(x)
+    if _constant(x):
+        return asarray(np.max(x.numpy(), axis=axis, keepdims=keepdims))
+    return _core.max(x, axes(axis), keepdims)
+
+
+def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over ``axis``; see :func:`wengert.max`.
+
+    >>> import wengert as wg
+    >>> wg.min([1.0, 3.0, 2.0])
+    Tensor(1.)
+    """
+    x = asarray(x)
+    if _constant(x):
+        return asarray(np.min(x.numpy(), axis=axis, keepdims=keepdims))
+    return _core.min(x, axes(axis), keepdims)
+
+
+def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow; -inf where all of x is -inf.
+
+    >>> import wengert as wg
+    >>> wg.logsumexp([1000.0, 1000.0])
+    Tensor(1000.69314718)
+    """
+    return _core.logsumexp(x, axes(axis), keepdims)
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along ``axis``, without overflow.
+
+    >>> import wengert as wg
+    >>> wg.softmax([1000.0, 1000.0])
+    Tensor([0.5, 0.5])
+    """
+    return _core.softmax(x, axis)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
+    """log(softmax(x)) along ``axis``, exact where softmax underflows.
+
+    >>> import wengert as wg
+    >>> wg.log_softmax([0.0, -1000.0])
+    Tensor([    0., -1000.])
+    """
+    return _core.log_softmax(x, axis)
+
+
+def argmax(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """The position of the largest element, as an int64 constant.
+
+    >>> import wengert as wg
+    >>> wg.argmax([1.0, 3.0, 2.0])
+    Tensor(1)
+    """
+    return _argmax(x, axis=axis)
+
+
+def argmin(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """The position of the smallest element, as an int64 constant.
+
+    >>> import wengert as wg
+    >>> wg.argmin([1.0, 3.0, 2.0])
+    Tensor(0)
+    """
+    return _argmin(x, axis=axis)
+
+
+def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether any element is not 0, as a bool constant.
+
+    >>> import wengert as wg
+    >>> wg.any([0.0, 2.0])
+    Tensor(True)
+    """
+    return _any(x, axis=axis, keepdims=keepdims)
+
+
+def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether all elements are not 0, as a bool constant.
+
+    >>> import wengert as wg
+    >>> wg.all([0.0, 2.0])
+    Tensor(False)
+    """
+    return _all(x, axis=axis, keepdims=keepdims)
+
+
+def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product over ``axis``; 1 over nothing. Its derivatives are exact also where elements are 0.
+
+    >>> import wengert as wg
+    >>> wg.grad(wg.prod)(wg.tensor([2.0, 0.0, 3.0]))
+    Tensor([0., 6., 0.])
+    """
+    x = asarray(x)
+    if _constant(x):
+        return asarray(np.prod(x.numpy(), axis=axis, keepdims=keepdims))
+    gone = _reduced(x, axis, "prod")
+    kept = [i for i in range(x.ndim) if i not in gone]
+    sizes = [x.shape[i] for i in kept]
+    n = math.prod(x.shape[i] for i in gone)
+    y = _core.reshape(_core.permute(x, [*gone, *kept]), [n, *sizes])
+    if n == 0:
+        y = _core.full([1, *sizes], 1.0, x.dtype)
+    while (n := y.shape[0]) > 1:  # pairs: a product knows what to do with a zero
+        half = n // 2
+        pairs = y[:half] * y[half : 2 * half]
+        y = _core.concat([pairs, y[2 * half :]], 0) if n % 2 else pairs
+    return _core.reshape(y, [1 if i in gone else s for i, s in enumerate(x.shape)] if keepdims else sizes)
+
+
+def var(
+    x: ArrayLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None
+) -> Tensor:
+    """The variance over ``axis``: squared deviations from the mean, summed and divided by n - correction.
+
+    ``ddof`` is NumPy's name of ``correction``. NaN with a warning over too few elements.
+
+    >>> import wengert as wg
+    >>> wg.var([1.0, 2.0, 6.0], correction=1)
+    Tensor(7.)
+    """
+    y = asarray(x)
+    y = _core.cast(y, "float64") if _constant(y) else y
+    gone = _reduced(y, axis, "var")
+    n = math.prod(y.shape[i] for i in gone) - (correction if ddof is None else ddof)
+    if n <= 0:
+        warnings.warn("var: no more elements than degrees of freedom", RuntimeWarning, stacklevel=2)
+        n = np.nan
+    if y.size:  # from the first element on, so that what is constant has no spread at all
+        first = [1 if i in gone else s for i, s in enumerate(y.shape)]
+        y = y - _core.slice(y, [0] * y.ndim, [1] * y.ndim, first)
+        y = y - _core.mean(y, gone, True)
+    return _core.sum(_core.square(y), gone, keepdims) / n
+
+
+def std(
+    x: ArrayLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None
+) -> Tensor:
+    """The standard deviation, the root of :func:`wengert.var`; the derivative is 0 where it is 0.
+
+    >>> import wengert as wg
+    >>> wg.std([1.0, 3.0])
+    Tensor(1.)
+    """
+    return _root(var(x, axis, correction, keepdims, ddof))
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, with derivatives 0 at 0."""
+    at_zero = square == 0.0
+    return _core.where(at_zero, 0.0, _core.sqrt(_core.where(at_zero, 1.0, square)))
+
+
+def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, keepdims: bool = False) -> Tensor:
+    """The mean with weights, of x's shape or one for each element of a single ``axis``.
+
+    >>> import wengert as wg
+    >>> wg.average([1.0, 3.0], weights=[3.0, 1.0])
+    Tensor(1.5)
+    """
+    x = asarray(x)
+    if weights is None:
+        return mean(x, axis, keepdims)
+    w = asarray(weights)
+    if w.shape != x.shape:
+        if not isinstance(axis, int) or w.shape != x.shape[axis : axis + 1 or None]:
+            raise ValueError(f"average: weights of shape {w.shape} for an array of shape {x.shape} and axis {axis}")
+        w = _core.broadcast_to(_core.reshape(w, [*w.shape, *[1] * (x.ndim - 1 - axis % x.ndim)]), x.shape)
+    return sum(x * w, axis, keepdims) / sum(w, axis, keepdims)
+
+
+def cumulative_sum(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """The sums of the elements up to each along ``axis`` (None: of the flattened array).
+
+    >>> import wengert as wg
+    >>> wg.cumulative_sum([1.0, 2.0, 3.0])
+    Tensor([1., 3., 6.])
+    """
+    x, axis = _along(x, axis, "cumulative_sum")
+    if _constant(x):
+        return asarray(np.cumsum(x.numpy(), axis))
+    result: Tensor = _cumulative_sum(x, axis=axis - x.ndim)
+    return result
+
+
+@primitive
+def _cumulative_sum(x: Any, axis: int, backwards: bool = False) -> Any:
+    return np.flip(np.cumsum(np.flip(x, axis), axis), axis) if backwards else np.cumsum(x, axis)
+
+
+_cumulative_sum.defvjp(
+    lambda g, y, x, axis, backwards=False: _cumulative_sum(g, axis=axis, backwards=not backwards), batched=True
+)
+_cumulative_sum.defjvp(
+    lambda t, y, x, axis, backwards=False: _cumulative_sum(t, axis=axis, backwards=backwards), batched=True
+)
+
+
+def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
+    """The products of the elements up to each along ``axis`` (None: of the flattened array); exact with zeros.
+
+    >>> import wengert as wg
+    >>> wg.cumulative_prod([1.0, 2.0, 3.0])
+    Tensor([1., 2., 6.])
+    """
+    x, axis = _along(x, axis, "cumulative_prod")
+    if _constant(x):
+        return asarray(np.cumprod(x.numpy(), axis))
+    order = [axis, *(i for i in range(x.ndim) if i != axis)]
+    y, reach = _core.permute(x, order), 1
+    while reach < y.shape[0]:  # products over ever longer stretches (Hillis & Steele 1986)
+        y = _core.concat([y[:reach], y[reach:] * y[:-reach]], 0)
+        reach *= 2
+    return _core.permute(y, [int(i) for i in np.argsort(order)])
+
+
+def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Tensor:
+    """Each element less the one before it along ``axis``, ``n`` times over.
+
+    >>> import wengert as wg
+    >>> wg.diff([1.0, 4.0, 9.0])
+    Tensor([3., 5.])
+    """
+    y = asarray(x)
+    axis = normalized(axis, y.ndim, "diff")
+    if n < 0:
+        raise ValueError(f"diff: n must not be negative, got {n}")
+    for _ in range(n):
+        y = along(y, axis, slice(1, None)) - along(y, axis, slice(None, -1))
+    return y
+
+
+def count_nonzero(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """How many elements are not 0, as an int64 constant.
+
+    >>> import wengert as wg
+    >>> wg.count_nonzero([0.0, 2.0, 3.0])
+    Tensor(2)
+    """
+    return _count_nonzero(x, axis=axis, keepdims=keepdims)
+
+
+def _reduced(x: Tensor, axis: Axis, op: str) -> list[int]:
+    """The axes to reduce, from the front and in order."""
+    if axis is None:
+        return list(range(x.ndim))
+    gone = sorted(normalized(a, x.ndim, op) for a in axes(axis) or [])
+    if len(set(gone)) != len(gone):
+        raise ValueError(f"{op}: axes {axis} name one twice")
+    return gone
+
+
+def _along(x: ArrayLike, axis: int | None, op: str) -> tuple[Tensor, int]:
+    x = asarray(x)
+    return (x.flatten(), 0) if axis is None else (x, normalized(axis, x.ndim, op))
+
+
+cumsum, cumprod = cumulative_sum, cumulative_prod
