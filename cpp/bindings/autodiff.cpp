@@ -7,7 +7,6 @@
 #include "bindings/bindings.h"
 #include "bindings/transform_state.h"
 #include "engine/sweep.h"
-#include "kernels/table.h"
 #include "ops/functions.h"
 
 namespace wengert::bindings {
@@ -83,36 +82,6 @@ class VisibleTape {
   bool entered_ = false;
 };
 
-void check_update(const char* op, const Tensor& p, std::initializer_list<const Tensor*> others) {
-  for (const Tensor* t : others)
-    if (*t && (!(t->shape() == p.shape()) || t->dtype() != p.dtype()))
-      throw std::invalid_argument(std::string(op) + ": parameter is " + name_of(p.dtype()) + p.shape().str() +
-                                  ", its gradient or state is " + name_of(t->dtype()) + t->shape().str());
-  if (engine::node(p)->op) throw std::runtime_error(std::string(op) + ": a parameter must be a leaf");
-}
-
-void sgd_update(const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, double lr, double momentum,
-                double weight_decay, bool nesterov) {
-  const Tensor velocity = v.value_or(Tensor());
-  check_update("sgd", p, {&g, &velocity});
-  dispatch(p.dtype(), [&]<class T>(T) {
-    kernels::table<T>().sgd({static_cast<T*>(engine::writable_data(p)), g.data<T>(),
-                             velocity ? static_cast<T*>(engine::writable_data(velocity)) : nullptr, p.size(), lr,
-                             momentum, weight_decay, nesterov});
-  });
-}
-
-void adam_update(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, double lr, double beta1,
-                 double beta2, double eps, double weight_decay, double correction1, double correction2,
-                 bool decoupled) {
-  check_update("adam", p, {&g, &m, &v});
-  dispatch(p.dtype(), [&]<class T>(T) {
-    kernels::table<T>().adam({static_cast<T*>(engine::writable_data(p)), g.data<T>(),
-                              static_cast<T*>(engine::writable_data(m)), static_cast<T*>(engine::writable_data(v)),
-                              p.size(), lr, beta1, beta2, eps, weight_decay, correction1, correction2, decoupled});
-  });
-}
-
 std::vector<Tensor> gradients(const std::vector<Tensor>& outputs, const std::vector<std::optional<Tensor>>& seeds,
                               const std::vector<Tensor>& wrt, bool create_graph, index_t batch) {
   std::vector<Tensor> s;
@@ -152,15 +121,12 @@ void bind_autodiff(py::module_& m) {
   });
   m.def("assign", &assign);
   const auto or_empty = [](const std::optional<Tensor>& t) { return t.value_or(Tensor()); };
-  m.def("sgd_step", [or_empty](const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, const Tensor& state,
-                               bool nesterov) { sgd_step(p, g, or_empty(v), state, nesterov); });
-  m.def("adam_tick", &adam_tick);
+  m.def("sgd_step", [or_empty](const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, const Tensor& numbers,
+                               bool nesterov) { sgd_step(p, g, or_empty(v), numbers, nesterov); });
   m.def("adam_step", &adam_step);
   m.def("dropout_mask", [](const std::vector<index_t>& shape, py::object dtype, double p, const Tensor& state) {
     return dropout_mask(Shape(shape), dtype_from_python(dtype), p, state);
   });
-  m.def("sgd_update", sgd_update);
-  m.def("adam_update", adam_update);
 
   m.def("identity", &VisibleTape::identity);
   m.def("contributions", [](const Tensor& output, const Tensor& cotangent) {

@@ -6,7 +6,9 @@
 #include <pybind11/stl.h>
 #include <structmember.h>
 
+#include <chrono>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 
 #include "bindings/bindings.h"
@@ -160,7 +162,8 @@ std::string str(const Signature& s) {
   if (s.kind == Signature::value) return py::repr(s.object).cast<std::string>();
   std::string text = s.kind == Signature::dict ? "{" : "(";
   for (std::size_t i = 0; i < s.parts.size(); ++i)
-    text += (i ? ", " : "") + (s.kind == Signature::dict ? py::repr(py::list(s.object)[i]).cast<std::string>() + ": " : "") +
+    text += (i ? ", " : "") +
+            (s.kind == Signature::dict ? py::repr(py::list(s.object)[i]).cast<std::string>() + ": " : "") +
             str(s.parts[i]);
   return text + (s.kind == Signature::dict ? "}" : ")");
 }
@@ -187,8 +190,7 @@ struct State {
 };
 
 struct PyCompiled {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   State* state;
 };
 
@@ -235,7 +237,8 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
     }
     throw std::runtime_error("compile: recorded " + std::to_string(state.limit) +
                              " times already, because its arguments keep changing; pass what changes as arrays of a "
-                             "fixed shape (a Python number is frozen into the recording), or raise limit=. Latest:" + seen);
+                             "fixed shape (a Python number is frozen into the recording), or raise limit=. Latest:" +
+                             seen);
   }
   Entry entry;
   entry.names = names ? py::reinterpret_borrow<py::object>(names) : py::none();
@@ -252,7 +255,8 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
       return stand_ins.back();
     }));
     std::size_t at = first;
-    replaced.push_back(rebuild(entry.arguments.back(), [&] { return py::reinterpret_steal<py::object>(wrap(stand_ins[at++])); }));
+    replaced.push_back(
+        rebuild(entry.arguments.back(), [&] { return py::reinterpret_steal<py::object>(wrap(stand_ins[at++])); }));
   }
   std::vector<PyObject*> raw;
   for (py::object& o : replaced) raw.push_back(o.ptr());
@@ -270,7 +274,7 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
   return wrap_results(state.entries.front().results, results);
 }
 
-PyObject* replay(Entry& entry, Bound& bound) {
+PyObject* replay(const Entry& entry, Bound& bound) {
   engine::Program& program = *entry.program;
   std::vector<Tensor> results;
   {
@@ -290,6 +294,27 @@ bool is_recorded_result(PyObject* o) {
          reinterpret_cast<PyTensor*>(o)->value->requires_grad;
 }
 
+// The entry for these arguments, moved to the front; null if there is none.
+Entry* find(State& state, PyObject* const* args, Py_ssize_t n_all, PyObject* names, Bound& bound) {
+  for (std::size_t e = 0; e < state.entries.size(); ++e) {
+    Entry& entry = state.entries[e];
+    if (entry.grad_enabled != engine::thread_state().grad_enabled || entry.modes != module_modes() ||
+        static_cast<Py_ssize_t>(entry.arguments.size()) != n_all)
+      continue;
+    if (names ? entry.names.is_none() || !entry.names.equal(py::handle(names)) : !entry.names.is_none()) continue;
+    bound.pointers.clear();
+    bound.converted.clear();
+    bool same = true;
+    for (Py_ssize_t i = 0; i < n_all && same; ++i)
+      same = matches(entry.arguments[static_cast<std::size_t>(i)], args[i], bound);
+    if (!same || !entry.program->applies()) continue;
+    const auto at = state.entries.begin() + static_cast<std::ptrdiff_t>(e);
+    if (e) std::rotate(state.entries.begin(), at, at + 1);
+    return &state.entries.front();
+  }
+  return nullptr;
+}
+
 PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObject* names) {
   try {
     const auto n = static_cast<Py_ssize_t>(PyVectorcall_NARGS(nargsf));
@@ -302,19 +327,8 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
     if (plain) return PyObject_Vectorcall(state.function.ptr(), args, nargsf, names);
 
     Bound bound;
-    for (std::size_t e = 0; e < state.entries.size(); ++e) {
-      Entry& entry = state.entries[e];
-      if (entry.grad_enabled != thread.grad_enabled || entry.modes != module_modes() ||
-          static_cast<Py_ssize_t>(entry.arguments.size()) != n_all)
-        continue;
-      if (names ? entry.names.is_none() || !entry.names.equal(py::handle(names)) : !entry.names.is_none()) continue;
-      bound.pointers.clear();
-      bound.converted.clear();
-      bool same = true;
-      for (Py_ssize_t i = 0; i < n_all && same; ++i) same = matches(entry.arguments[static_cast<std::size_t>(i)], args[i], bound);
-      if (!same || !entry.program->applies()) continue;
-      if (e) std::rotate(state.entries.begin(), state.entries.begin() + static_cast<std::ptrdiff_t>(e), state.entries.begin() + static_cast<std::ptrdiff_t>(e) + 1);
-      Entry chosen = state.entries.front();  // another thread may record meanwhile
+    if (const Entry* entry = find(state, args, n_all, names, bound)) {
+      const Entry chosen = *entry;  // another thread may record meanwhile
       return replay(chosen, bound);
     }
     return record(state, args, n, names);
@@ -339,11 +353,83 @@ PyTypeObject* make_compiled_type() {
                                 {Py_tp_call, reinterpret_cast<void*>(PyVectorcall_Call)},
                                 {Py_tp_members, members},
                                 {0, nullptr}};
-  static PyType_Spec spec = {"wengert._core.Compiled", sizeof(PyCompiled), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  static PyType_Spec spec = {
+      "wengert._core.CompiledBase", sizeof(PyCompiled), 0,
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
   auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!type) throw py::error_already_set();
   return type;
+}
+
+// One pass over the rows of `arrays` in the given order, batch by batch, without coming back to Python but to record a
+// new batch size, to report, and to look for Ctrl-C. Returns the first result of each batch, which is one number.
+Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, const Tensor& order, index_t batch_size,
+             const py::object& report, double interval) {
+  using Clock = std::chrono::steady_clock;
+  State& state = *reinterpret_cast<PyCompiled*>(compiled.ptr())->state;
+  const index_t rows = order.size(), batches = (rows + batch_size - 1) / batch_size;
+  for (const Tensor& a : arrays)
+    if (a.ndim() == 0) throw std::invalid_argument("fit: data need rows, got a 0-d array");
+  for (index_t i = 0; i < rows; ++i)
+    for (const Tensor& a : arrays)
+      if (const index_t row = order.data<index_t>()[i]; row < 0 || row >= a.shape()[0])
+        throw std::out_of_range("fit: row " + std::to_string(row) + " of " + std::to_string(a.shape()[0]));
+  Tensor losses = empty(DType::f64, {batches});
+  std::vector<Tensor> batch;
+  std::vector<py::object> wrapped;
+  Bound bound;
+  std::shared_ptr<engine::Program> program;
+  auto last_report = Clock::now(), last_look = last_report;
+  for (index_t b = 0; b < batches; ++b) {
+    const index_t first = b * batch_size, n = std::min(batch_size, rows - first);
+    if (batch.empty() || batch[0].shape()[0] != n) {
+      batch.clear();
+      wrapped.clear();
+      program = nullptr;
+      for (const Tensor& a : arrays) {
+        Shape shape = a.shape();
+        shape[0] = n;
+        batch.push_back(empty(a.dtype(), shape));
+        wrapped.push_back(py::reinterpret_steal<py::object>(wrap(batch.back())));
+      }
+    }
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      const auto width = static_cast<std::size_t>(batch[k].size() / n * size_of(batch[k].dtype()));
+      for (index_t i = 0; i < n; ++i)
+        std::memcpy(batch[k].data<char>() + static_cast<std::size_t>(i) * width,
+                    arrays[k].data<char>() + static_cast<std::size_t>(order.data<index_t>()[first + i]) * width, width);
+    }
+    std::vector<PyObject*> args;
+    for (const py::object& o : wrapped) args.push_back(o.ptr());
+    const auto n_args = static_cast<Py_ssize_t>(args.size());
+    std::vector<Tensor> results;
+    if (!program)
+      if (Entry* entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
+    if (program) {
+      const py::gil_scoped_release released;
+      const std::lock_guard guard(program->lock);
+      program->run(bound.pointers.data(), results);
+    } else {
+      py::object out = py::reinterpret_steal<py::object>(record(state, args.data(), n_args, nullptr));
+      describe(out.ptr(), [&](PyObject* o) {
+        results.push_back(unwrap(o));
+        return results.back();
+      });
+    }
+    if (results.empty() || results[0].size() != 1)
+      throw std::invalid_argument("fit: a training step must return its loss, one number");
+    losses.data<double>()[b] = *cast(results[0], DType::f64).data<double>();
+    const auto now = Clock::now();
+    if (now - last_look > std::chrono::milliseconds(50)) {
+      last_look = now;
+      if (PyErr_CheckSignals()) throw py::error_already_set();
+    }
+    if (!report.is_none() && std::chrono::duration<double>(now - last_report).count() >= interval) {
+      last_report = now;
+      report(b + 1, batches, losses.data<double>()[b]);
+    }
+  }
+  return losses;
 }
 
 State& state_of(const py::object& compiled) { return *reinterpret_cast<PyCompiled*>(compiled.ptr())->state; }
@@ -370,9 +456,13 @@ py::dict stats_of(const Entry& e) {
 
 void bind_compile(py::module_& m) {
   static PyTypeObject* const type = make_compiled_type();
-  m.attr("Compiled") = py::handle(reinterpret_cast<PyObject*>(type));
-  m.def("compiled", [](py::object function, std::size_t limit) {
-    auto* self = reinterpret_cast<PyCompiled*>(type->tp_alloc(type, 0));
+  m.attr("CompiledBase") = py::handle(reinterpret_cast<PyObject*>(type));
+  // Python before 3.12 does not pass the fast way of calling on to derived classes.
+  m.def("set_compiled_type",
+        [](py::type t) { reinterpret_cast<PyTypeObject*>(t.ptr())->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL; });
+  m.def("compiled", [](py::type derived, py::object function, std::size_t limit) {
+    auto* const of = reinterpret_cast<PyTypeObject*>(derived.ptr());
+    auto* self = reinterpret_cast<PyCompiled*>(of->tp_alloc(of, 0));
     if (!self) throw py::error_already_set();
     self->vectorcall = call;
     self->state = new State{std::move(function), {}, limit};
@@ -381,6 +471,14 @@ void bind_compile(py::module_& m) {
   m.def("compiled_stats", [](const py::object& compiled) {
     py::list all;
     for (const Entry& e : state_of(compiled).entries) all.append(stats_of(e));
+    return all;
+  });
+  m.def("compiled_epoch", epoch);
+  // The leaves that replays change.
+  m.def("compiled_written", [](const py::object& compiled) {
+    std::vector<Tensor> all;
+    for (const Entry& e : state_of(compiled).entries)
+      for (const Tensor& t : e.program->written()) all.push_back(t);
     return all;
   });
   m.def("compiled_str", [](const py::object& compiled) {
@@ -398,7 +496,8 @@ void bind_compile(py::module_& m) {
     for (Entry& e : state_of(compiled).entries) {
       bound = {};
       bool same = e.arguments.size() == args.size();
-      for (std::size_t i = 0; i < args.size() && same; ++i) same = matches(e.arguments[i], py::object(args[i]).ptr(), bound);
+      for (std::size_t i = 0; i < args.size() && same; ++i)
+        same = matches(e.arguments[i], py::object(args[i]).ptr(), bound);
       if (!same) continue;
       py::list rows;
       const std::lock_guard guard(e.program->lock);
@@ -406,7 +505,8 @@ void bind_compile(py::module_& m) {
         rows.append(py::make_tuple(p.what, p.seconds, p.flops, p.bytes));
       return rows;
     }
-    throw std::invalid_argument("profile: nothing was recorded yet for such arguments; call the compiled function first");
+    throw std::invalid_argument(
+        "profile: nothing was recorded yet for such arguments; call the compiled function first");
   });
   m.def("flip_module_mode", [](std::uint64_t key) { module_modes() ^= key; });
 }

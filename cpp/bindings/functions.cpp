@@ -83,6 +83,9 @@ void bind_functions(py::module_& m) {
   m.def("full", [](const Dims& shape, double value, py::object dtype) {
     return full(dtype_from_python(dtype), Shape(shape), value);
   });
+  m.def("get_num_threads", &get_num_threads);
+  m.def("set_num_threads", &set_num_threads);
+  m.def("exchange_thread_limit", &exchange_thread_limit);
   m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("trans_a") = false, py::arg("trans_b") = false);
 
 #define REDUCTION(NAME)                                                              \

@@ -336,8 +336,8 @@ PyObject* wrap(Tensor t) {
 namespace {
 // The line of the caller's Python program, outside of this package.
 std::string python_line() {
-  static const std::string package = py::str(py::module_::import("os.path").attr("dirname")(
-      py::module_::import("wengert").attr("__file__")));
+  static const std::string package =
+      py::str(py::module_::import("os.path").attr("dirname")(py::module_::import("wengert").attr("__file__")));
   PyFrameObject* frame = PyEval_GetFrame();
   for (py::object f = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(frame)); f && !f.is_none();
        f = f.attr("f_back")) {
@@ -361,8 +361,9 @@ PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   bool replayed = false;
   for (int k = 0; k < op.arity; ++k) replayed = replayed || engine::is_replayed(in[k]);
   if (replayed && !any_float && !op.pullbacks.empty())
-    throw TypeError(std::string(op.name) + python_line() +
-                    ": arithmetic on whole numbers is not replayed; use x.astype(\"float32\") inside compiled functions");
+    throw TypeError(
+        std::string(op.name) + python_line() +
+        ": arithmetic on whole numbers is not replayed; use x.astype(\"float32\") inside compiled functions");
   if (!any_float && !replayed) {  // whole numbers and masks are constants: NumPy's arithmetic
     py::module_ np = py::module_::import("numpy");
     if (py::hasattr(np, op.name)) {

@@ -22,7 +22,7 @@ struct Tape {
   std::vector<Tensor> operands;  // the leaves and constants they use, as often as they are used
   bool visible = false;          // shown to people: sweeps do not add to it, but leave their cotangents
   std::unordered_map<const Node*, Tensor> adjoints;
-  bool compiling = false;  // a recording for a Program (program.h), which needs to know:
+  bool compiling = false;                             // a recording for a Program (program.h), which needs to know:
   std::vector<std::pair<Tensor, Tensor>> grad_reads;  // leaves whose earlier .grad was added to, and that .grad
   std::vector<Tensor> grad_writes;                    // leaves whose .grad was set
   std::atomic<std::uint32_t> refs{1};

@@ -28,12 +28,12 @@ const ArgumentOp argument_op;
 struct Val {
   DType dtype;
   Shape shape;
-  int base;           // itself, or the value whose memory it shares
-  Tensor external;    // a leaf or constant
+  int base;         // itself, or the value whose memory it shares
+  Tensor external;  // a leaf or constant
   int argument = -1;
-  int output = -1;    // its memory is this output's
-  bool constant = false;  // external, and nobody can change it
-  Node* node = nullptr;   // its recorded value
+  int output = -1;          // its memory is this output's
+  bool constant = false;    // external, and nobody can change it
+  Node* node = nullptr;     // its recorded value
   std::size_t made_at = 0;  // how many instructions precede it
   int def = -1, last = -1;  // steps
   index_t offset = -1;
@@ -49,7 +49,7 @@ struct Instr {
   index_t word;
   AttrsRef attrs;
   bool dead = false;
-  int bias = -1;                           // of a matmul
+  int bias = -1;  // of a matmul
   const Elementwise* activation = nullptr;
 };
 
@@ -107,7 +107,8 @@ struct ProgramBuilder {
         in.push_back(id_of(x));
         // Made while recording and held by nothing but the recording (each use, and Tape::operands): a constant.
         if (!known && val(in.back()).external)
-          val(in.back()).constant = static_cast<index_t>(static_cast<std::uint32_t>(x->counts.load())) == 2 * uses[x] + 1;
+          val(in.back()).constant =
+              static_cast<index_t>(static_cast<std::uint32_t>(x->counts.load())) == 2 * uses[x] + 1;
       }
       if (n->op->alias) {
         const int id = ids[n] = add_val(n->dtype, n->shape);
@@ -172,7 +173,8 @@ struct ProgramBuilder {
   void fold_constants() {
     for (Instr& c : code) {
       if (c.out < 0 || !val(c.out).node || !val(c.out).node->data) continue;
-      const bool all = std::all_of(c.in.begin(), c.in.end(), [&](int v) { return v < 0 || vals[static_cast<std::size_t>(base(v))].constant; });
+      const bool all = std::all_of(c.in.begin(), c.in.end(),
+                                   [&](int v) { return v < 0 || vals[static_cast<std::size_t>(base(v))].constant; });
       if (!all || c.in.empty()) continue;
       Node* n = val(c.out).node;
       Tensor value = handle(n);
@@ -272,8 +274,8 @@ struct ProgramBuilder {
         const int b = u->in[u->in[0] == mm.out ? 1 : 0], z = u->in[u->in[0] == mm.out ? 0 : 1];
         const Shape& s = val(b).shape;
         const index_t n = val(mm.out).shape.back(0);
-        if (z == mm.out && b != z && val(mm.out).shape.ndim() == 2 && s.size() == n && s.ndim() >= 1 && s.back(0) == n &&
-            def[static_cast<std::size_t>(base(b))] <= i) {
+        if (z == mm.out && b != z && val(mm.out).shape.ndim() == 2 && s.size() == n && s.ndim() >= 1 &&
+            s.back(0) == n && def[static_cast<std::size_t>(base(b))] <= i) {
           mm.bias = b;
           absorb(*u);
         }
@@ -295,7 +297,8 @@ struct ProgramBuilder {
     if (c.out < 0 || !as_map(*c.op) || val(c.out).size() == 0) return false;
     const Val& y = val(c.out);
     return std::all_of(c.in.begin(), c.in.end(), [&](int v) {
-      return v < 0 || val(v).size() == 1 || (val(v).size() == y.size() && val(v).dtype == y.dtype && same_layout(val(v).shape, y.shape));
+      return v < 0 || val(v).size() == 1 ||
+             (val(v).size() == y.size() && val(v).dtype == y.dtype && same_layout(val(v).shape, y.shape));
     });
   }
   static bool same_layout(const Shape& a, const Shape& b) {  // equal but for leading ones
@@ -357,11 +360,13 @@ struct ProgramBuilder {
     }
   }
 
-  // A place in the arena for every other value: the largest first, each at the lowest offset that is free while it lives.
+  // A place in the arena for every other value: the largest first, each at the lowest offset that is free while it
+  // lives.
   index_t place_in_arena() {
     std::vector<int> order;
     for (std::size_t v = 0; v < vals.size(); ++v)
-      if (vals[v].base == static_cast<int>(v) && vals[v].def >= 0 && vals[v].output < 0 && !in_strip(static_cast<int>(v)))
+      if (vals[v].base == static_cast<int>(v) && vals[v].def >= 0 && vals[v].output < 0 &&
+          !in_strip(static_cast<int>(v)))
         order.push_back(static_cast<int>(v));
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return val(a).bytes() > val(b).bytes(); });
     std::vector<int> placed;
@@ -534,7 +539,8 @@ struct ProgramBuilder {
       for (std::size_t k = 0; k < c.in.size(); ++k)
         if (c.op->writes >> k & 1 && c.in[k] >= 0) {
           const Tensor& leaf = val(base(c.in[k])).external;
-          if (leaf && std::none_of(program.written_.begin(), program.written_.end(), [&](auto& t) { return t.get() == leaf.get(); }))
+          if (leaf && std::none_of(program.written_.begin(), program.written_.end(),
+                                   [&](auto& t) { return t.get() == leaf.get(); }))
             program.written_.push_back(leaf);
         }
   }
@@ -550,7 +556,8 @@ Program::~Program() {
 }
 
 bool Program::applies() const {
-  return std::all_of(grad_reads_.begin(), grad_reads_.end(), [](auto& r) { return node(r.second)->adjoint != nullptr; });
+  return std::all_of(grad_reads_.begin(), grad_reads_.end(),
+                     [](auto& r) { return node(r.second)->adjoint != nullptr; });
 }
 
 void Program::bind(const void* const* arguments) {
@@ -564,8 +571,10 @@ void Program::bind(const void* const* arguments) {
     for (Tensor& t : o.pool) {
       // Nobody holds it but the pool and, for a gradient, the leaf that it will be given to again.
       const std::uint64_t holders = 1 + (o.leaf && node(o.leaf)->adjoint == t.get());
-      const bool is_read = o.leaf && std::any_of(grad_reads_.begin(), grad_reads_.end(), [&](auto& r) { return r.second.get() == o.leaf.get(); });
-      if (t.get()->counts.load(std::memory_order_acquire) == holders * Value::reader && node(t)->buffer->unique() && !(is_read && holders == 2)) {
+      const bool is_read = o.leaf && std::any_of(grad_reads_.begin(), grad_reads_.end(),
+                                                 [&](auto& r) { return r.second.get() == o.leaf.get(); });
+      if (t.get()->counts.load(std::memory_order_acquire) == holders * Value::reader && node(t)->buffer->unique() &&
+          !(is_read && holders == 2)) {
         o.current = t;
         break;
       }

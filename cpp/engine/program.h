@@ -45,9 +45,10 @@ class Program {
   bool applies() const;
 
   const ProgramStats& stats() const { return stats_; }
-  std::string str() const;                                   // the planned steps, one a line
+  std::string str() const;  // the planned steps, one a line
   std::vector<StepProfile> profile(const void* const* arguments, int repeats);
-  double work() const { return work_; }                      // rough seconds of one replay, to decide about the GIL
+  std::span<const Tensor> written() const { return written_; }  // leaves that a replay changes
+  double work() const { return work_; }                         // rough seconds of one replay, to decide about the GIL
   std::mutex lock;
 
  private:
@@ -65,11 +66,11 @@ class Program {
     Tensor current;
   };
 
-  std::vector<void*> slots_;                       // where each value is
-  std::vector<std::pair<int, Tensor>> externals_;  // live leaves and constants
-  std::vector<Tensor> written_;                    // leaves that effects change
-  std::vector<std::pair<int, int>> arguments_;     // slot, argument
-  std::vector<std::pair<int, Tensor>> grad_reads_; // slot, leaf whose .grad was there before
+  std::vector<void*> slots_;                        // where each value is
+  std::vector<std::pair<int, Tensor>> externals_;   // live leaves and constants
+  std::vector<Tensor> written_;                     // leaves that effects change
+  std::vector<std::pair<int, int>> arguments_;      // slot, argument
+  std::vector<std::pair<int, Tensor>> grad_reads_;  // slot, leaf whose .grad was there before
   std::vector<Tensor> grad_clears_;
   std::vector<Output> outputs_;
   std::size_t n_results_ = 0;

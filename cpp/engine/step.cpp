@@ -8,7 +8,7 @@
 namespace wengert::engine {
 namespace {
 
-constexpr index_t strip = 1024;           // elements whose temporaries fit in L1 together
+constexpr index_t strip = 1024;            // elements whose temporaries fit in L1 together
 constexpr index_t parallel_grain = 16384;  // elements worth a thread
 constexpr int max_operands = 5;
 
@@ -18,7 +18,13 @@ std::string slot_name(int slot) { return slot >= 0 ? "%" + std::to_string(slot) 
 
 CallStep::CallStep(const Op& op, std::vector<int> in, int out, Params params, AttrsRef attrs, std::vector<Array> like,
                    Shape shape, DType dtype)
-    : op_(op), in_(std::move(in)), out_(out), params_(params), attrs_(std::move(attrs)), shape_(std::move(shape)), dtype_(dtype) {
+    : op_(op),
+      in_(std::move(in)),
+      out_(out),
+      params_(params),
+      attrs_(std::move(attrs)),
+      shape_(std::move(shape)),
+      dtype_(dtype) {
   params_.attrs = attrs_.get();
   for (const Array& a : like) shapes_.push_back(a.shape ? *a.shape : Shape{});
   for (std::size_t k = 0; k < like.size(); ++k) arrays_.push_back({nullptr, &shapes_[k], like[k].dtype});
@@ -44,7 +50,8 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
   static thread_local std::vector<T> spare;
   T* temporaries = local;
   if (temporaries_ > 1) {
-    if (spare.size() < static_cast<std::size_t>(temporaries_ * strip)) spare.resize(static_cast<std::size_t>(temporaries_ * strip));
+    if (spare.size() < static_cast<std::size_t>(temporaries_ * strip))
+      spare.resize(static_cast<std::size_t>(temporaries_ * strip));
     temporaries = spare.data();
   }
   const index_t length = temporaries_ ? strip : end - begin;
@@ -54,7 +61,9 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
       for (std::size_t k = 0; k < item.in.size(); ++k) {
         const auto [slot, by] = item.in[k];
         step[k] = by;
-        in[k] = slot == no_slot ? nullptr : slot >= 0 ? static_cast<const T*>(slots[slot]) + at * by : temporaries + ~slot * strip;
+        in[k] = slot == no_slot ? nullptr
+                : slot >= 0     ? static_cast<const T*>(slots[slot]) + at * by
+                                : temporaries + ~slot * strip;
       }
       item.map(in, step, item.out >= 0 ? static_cast<T*>(slots[item.out]) + at : temporaries + ~item.out * strip, n);
     }
@@ -92,7 +101,8 @@ void MatMulStep<T>::run(void* const* slots) {
 
 template <class T>
 std::string MatMulStep<T>::str() const {
-  std::string s = slot_name(c_) + " = " + slot_name(a_) + (mm_.trans_a ? "' @ " : " @ ") + slot_name(b_) + (mm_.trans_b ? "'" : "");
+  std::string s =
+      slot_name(c_) + " = " + slot_name(a_) + (mm_.trans_a ? "' @ " : " @ ") + slot_name(b_) + (mm_.trans_b ? "'" : "");
   if (bias_ >= 0) s += " + " + slot_name(bias_);
   if (activation_) s += " then " + std::string(activation_);
   return s + "  (" + std::to_string(mm_.m) + " x " + std::to_string(mm_.k) + " x " + std::to_string(mm_.n) + ")";

@@ -26,8 +26,8 @@ struct StepInput {
 // Any op, through its own `run`.
 class CallStep final : public Step {
  public:
-  CallStep(const Op& op, std::vector<int> in, int out, Params params, AttrsRef attrs, std::vector<Array> like, Shape shape,
-           DType dtype);
+  CallStep(const Op& op, std::vector<int> in, int out, Params params, AttrsRef attrs, std::vector<Array> like,
+           Shape shape, DType dtype);
   void run(void* const* slots) override;
   std::string str() const override;
 
@@ -54,7 +54,8 @@ class MapStep final : public Step {
     std::vector<StepInput> in;  // a slot, or ~temporary
     int out;
   };
-  MapStep(std::vector<Item> items, index_t n, int temporaries) : items_(std::move(items)), n_(n), temporaries_(temporaries) {}
+  MapStep(std::vector<Item> items, index_t n, int temporaries)
+      : items_(std::move(items)), n_(n), temporaries_(temporaries) {}
   void run(void* const* slots) override;
   std::string str() const override;
 

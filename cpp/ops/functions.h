@@ -63,11 +63,11 @@ Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t
 
 // Changes in place
 void assign(const Tensor& leaf, const Tensor& value);
-// `state` is float64: {lr, momentum, weight_decay}; v may be empty.
-void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& state, bool nesterov);
-// `state` is float64: {lr, beta1, beta2, eps, weight_decay, t, 1 - beta1^t, 1 - beta2^t}; `adam_tick` counts t.
-void adam_tick(const Tensor& state);
-void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& state, bool decoupled);
+// `numbers` is float64: {lr, momentum, weight_decay}; v may be empty.
+void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& numbers, bool nesterov);
+// `numbers` is float64: {lr, beta1, beta2, eps, weight_decay}; t counts the steps.
+void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& numbers,
+               const Tensor& t, bool decoupled);
 
 // Random numbers: 1 / (1 - p) with probability 1 - p, else 0. `state` is int64: {key, counter}; each draw counts on, so
 // the masks depend on nothing but the key and how many were drawn.

@@ -1,5 +1,6 @@
-// Ops that change leaves in place: assignment, optimizer updates, and the random state behind dropout. What may vary from
-// step to step (learning rate, step count, random counter) stands in small state tensors, so that a replay needs no Python.
+// Ops that change leaves in place: assignment, optimizer updates, and the random state behind dropout. What may vary
+// from step to step (learning rate, step count, random counter) stands in small state tensors, so that a replay needs
+// no Python.
 #include <cmath>
 #include <cstring>
 
@@ -38,24 +39,15 @@ struct SgdStep final : Effect {
 };
 const SgdStep sgd_op;
 
-struct AdamTick final : Effect {
-  AdamTick() : Effect("adam_tick", 1) {}
-  void run(const Array* in, int, const Array&, Params) const override {
-    double* state = in[0].as<double>();
-    state[5] += 1;
-    state[6] = 1 - std::pow(state[1], state[5]);
-    state[7] = 1 - std::pow(state[2], state[5]);
-  }
-};
-const AdamTick adam_tick_op;
-
 struct AdamStep final : Effect {
-  AdamStep() : Effect("adam", 0b1101) {}
+  AdamStep() : Effect("adam", 0b101101) {}
   void run(const Array* in, int, const Array&, Params p) const override {
     const double* state = in[4].as<double>();
+    const double t = *in[5].as<double>() += 1;
     dispatch(in[0].dtype, [&]<class T>(T) {
       kernels::table<T>().adam({in[0].as<T>(), in[1].as<T>(), in[2].as<T>(), in[3].as<T>(), in[0].shape->size(),
-                                state[0], state[1], state[2], state[3], state[4], state[6], state[7], p.word != 0});
+                                state[0], state[1], state[2], state[3], state[4], 1 - std::pow(state[1], t),
+                                1 - std::pow(state[2], t), p.word != 0});
     });
   }
 };
@@ -116,22 +108,18 @@ void assign(const Tensor& leaf, const Tensor& value) {
   apply_effect(assign_op, {leaf, cast(value, leaf.dtype())});
 }
 
-void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& state, bool nesterov) {
+void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& numbers, bool nesterov) {
   check("sgd", p, {&g, &v});
-  check_state("sgd", state, DType::f64, 3);
-  apply_effect(sgd_op, {p, g, v, state}, nesterov);
+  check_state("sgd", numbers, DType::f64, 3);
+  apply_effect(sgd_op, {p, g, v, numbers}, nesterov);
 }
 
-void adam_tick(const Tensor& state) {
-  check_state("adam", state, DType::f64, 8);
-  apply_effect(adam_tick_op, {state});
-}
-
-void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& state,
-               bool decoupled) {
+void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& numbers,
+               const Tensor& t, bool decoupled) {
   check("adam", p, {&g, &m, &v});
-  check_state("adam", state, DType::f64, 8);
-  apply_effect(adam_op, {p, g, m, v, state}, decoupled);
+  check_state("adam", numbers, DType::f64, 5);
+  check_state("adam", t, DType::f64, 1);
+  apply_effect(adam_op, {p, g, m, v, numbers, t}, decoupled);
 }
 
 Tensor dropout_mask(const Shape& shape, DType dtype, double p, const Tensor& state) {

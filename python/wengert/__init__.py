@@ -4,6 +4,8 @@ Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, fu
 """
 
 from wengert import _elementwise, _functions, _indexing, _products, _reductions, _shapes, linalg, nn, optim
+from wengert._compile import Compiled, compile
+from wengert._config import get_num_threads, set_num_threads, show_config, threads
 from wengert._elementwise import *
 from wengert._files import load, save
 from wengert._functions import *
@@ -18,11 +20,14 @@ from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, 
 from wengert._version import __version__
 
 __all__ = [
+    "Compiled",
     "Tape",
     "Tensor",
     "__version__",
     "asarray",
     "check_grads",
+    "compile",
+    "get_num_threads",
     "grad",
     "hessian",
     "hvp",
@@ -35,8 +40,11 @@ __all__ = [
     "optim",
     "primitive",
     "save",
+    "set_num_threads",
+    "show_config",
     "stop_gradient",
     "tensor",
+    "threads",
     "value_and_grad",
     "vjp",
 ]

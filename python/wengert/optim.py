@@ -36,27 +36,50 @@ def _checked_parameters(op: str, params: Iterable[Tensor]) -> list[Tensor]:
     return checked
 
 
+class _Number:
+    """An attribute such as ``lr``. It is kept in a small tensor, so that compiled steps see changes to it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer, owner: type) -> float:
+        return float(optimizer.live.numpy()[optimizer.numbers.index(self.name)])
+
+    def __set__(self, optimizer: Optimizer, value: float) -> None:
+        optimizer.check_number(self.name, value)
+        numbers = np.array(optimizer.live.numpy())
+        numbers[optimizer.numbers.index(self.name)] = value
+        optimizer.live.assign(numbers)
+
+
 class Optimizer:
     """The base of all optimizers: the parameters, a step count and the state kept for each of them."""
 
-    numbers: tuple[str, ...] = ("lr",)  # the attributes that state_dict keeps and step checks
+    lr = _Number()
+    weight_decay = _Number()
+
+    numbers: tuple[str, ...] = ("lr",)  # in the order of ``live``
     slots: tuple[str, ...] = ()  # the names of the arrays kept for each parameter
 
     def __init__(self, params: Iterable[Tensor], lr: float):
         self.parameters = _checked_parameters(type(self).__name__, params)
-        self.lr = lr
-        self.steps = [0] * len(self.parameters)  # per parameter: one without a gradient takes no step
+        self.live = tensor(np.zeros(len(self.numbers)))
+        self.steps = [tensor(0.0) for _ in self.parameters]  # one without a gradient takes no step
         self.state: dict[str, list[Tensor]] = {
             slot: [tensor(np.zeros(p.shape, p.dtype)) for p in self.parameters] for slot in self.slots
         }
+        self.lr = lr
 
-    def _check_numbers(self) -> None:
-        for name in self.numbers:
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{type(self).__name__}: {name} must be a number of at least 0, got {value}")
-        if getattr(self, "momentum", 0) and "velocity" not in self.state:
+    def check_number(self, name: str, value: float) -> None:
+        """ValueError if the attribute cannot take this value."""
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{type(self).__name__}: {name} must be a number of at least 0, got {value}")
+        if name == "momentum" and value and "velocity" not in self.state:
             raise ValueError(f"{type(self).__name__}: made without momentum, so it keeps no velocity; make a new one")
+
+    def number(self, name: str, like: Tensor) -> Tensor:
+        """The attribute as a 0-d tensor of the dtype of ``like``, for updates written in tensors."""
+        return self.live[self.numbers.index(name)].astype(like.dtype)
 
     def zero_grad(self) -> None:
         """Forgets the gradients."""
@@ -65,23 +88,21 @@ class Optimizer:
 
     def step(self) -> None:
         """One update of every parameter that has a gradient. RuntimeError if none has; then nothing changes."""
-        self._check_numbers()
         work = [(i, p, g) for i, p in enumerate(self.parameters) if (g := p.grad) is not None]
         if not work:
             raise RuntimeError(f"{type(self).__name__}.step: no parameter has a gradient; call loss.backward() first")
         with no_grad():
             for i, p, g in work:
-                self.steps[i] += 1
                 self.update(i, p, g)
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        """Parameter i, moved by its gradient; ``self.steps[i]`` counts from 1."""
+        """Parameter i, moved by its gradient."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """A copy of the numbers, step counts and arrays, all as NumPy arrays, ready for :func:`wengert.save`."""
         state: dict[str, npt.NDArray[Any]] = {name: np.array(float(getattr(self, name))) for name in self.numbers}
-        state["steps"] = np.array(self.steps)
+        state["steps"] = np.array([t.item() for t in self.steps])
         for slot, arrays in self.state.items():
             state |= {f"{slot}.{i}": np.array(a.numpy()) for i, a in enumerate(arrays)}
         return state
@@ -98,7 +119,8 @@ class Optimizer:
                 raise ValueError(f"{op}: {name} has shape {own[name].shape}, the state has {value.shape}")
         for name in self.numbers:
             setattr(self, name, float(new[name]))
-        self.steps = [int(n) for n in new["steps"]]
+        for t, n in zip(self.steps, new["steps"], strict=True):
+            t.assign(n)
         for slot, arrays in self.state.items():
             for i, a in enumerate(arrays):
                 a.assign(new[f"{slot}.{i}"])
@@ -118,6 +140,7 @@ class SGD(Optimizer):
 
     numbers = ("lr", "momentum", "weight_decay")
     slots: tuple[str, ...] = ("velocity",)
+    momentum = _Number()
 
     def __init__(
         self,
@@ -127,17 +150,16 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ):
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         if nesterov and momentum == 0:
             raise ValueError("SGD: nesterov needs a momentum")
         if momentum == 0:
             self.slots = ()
         super().__init__(params, lr)
-        self._check_numbers()
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         velocity = self.state["velocity"][i] if self.slots else None
-        _core.sgd_update(p, g, velocity, self.lr, self.momentum, self.weight_decay, self.nesterov)
+        _core.sgd_step(p, g, velocity, self.live, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -157,6 +179,7 @@ class Adam(Optimizer):
     numbers = ("lr", "beta1", "beta2", "eps", "weight_decay")
     slots = ("mean", "square")
     decoupled = False
+    beta1, beta2, eps = _Number(), _Number(), _Number()
 
     def __init__(
         self,
@@ -169,19 +192,15 @@ class Adam(Optimizer):
         super().__init__(params, lr)
         self.beta1, self.beta2 = betas
         self.eps, self.weight_decay = eps, weight_decay
-        self._check_numbers()
 
-    def _check_numbers(self) -> None:
-        super()._check_numbers()
-        if self.beta1 >= 1 or self.beta2 >= 1:
-            raise ValueError(f"{type(self).__name__}: betas must be below 1, got {(self.beta1, self.beta2)}")
+    def check_number(self, name: str, value: float) -> None:
+        super().check_number(name, value)
+        if name in ("beta1", "beta2") and value >= 1:
+            raise ValueError(f"{type(self).__name__}: betas must be below 1, got {name} = {value}")
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        t = self.steps[i]
-        _core.adam_update(
-            p, g, self.state["mean"][i], self.state["square"][i], self.lr, self.beta1, self.beta2, self.eps,
-            self.weight_decay, 1 - self.beta1**t, 1 - self.beta2**t, self.decoupled,
-        )  # fmt: skip
+        mean, square = self.state["mean"][i], self.state["square"][i]
+        _core.adam_step(p, g, mean, square, self.live, self.steps[i], self.decoupled)
 
 
 class AdamW(Adam):
@@ -219,6 +238,7 @@ class RMSprop(Optimizer):
 
     numbers = ("lr", "alpha", "eps", "weight_decay", "momentum")
     slots: tuple[str, ...] = ("square",)
+    alpha, eps, momentum = _Number(), _Number(), _Number()
 
     def __init__(
         self,
@@ -233,19 +253,17 @@ class RMSprop(Optimizer):
             self.slots = ("square", "velocity")
         super().__init__(params, lr)
         self.alpha, self.eps, self.weight_decay, self.momentum = alpha, eps, weight_decay, momentum
-        self._check_numbers()
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        square = self.state["square"][i]
-        if self.weight_decay:
-            g = g + self.weight_decay * p
-        square.assign(self.alpha * square + (1 - self.alpha) * g * g)
-        move = g / (_core.sqrt(square) + self.eps)
+        square, alpha = self.state["square"][i], self.number("alpha", p)
+        g = g + self.number("weight_decay", p) * p
+        square.assign(alpha * square + (1 - alpha) * g * g)
+        move = g / (_core.sqrt(square) + self.number("eps", p))
         if "velocity" in self.state:
             velocity = self.state["velocity"][i]
-            velocity.assign(self.momentum * velocity + move)
+            velocity.assign(self.number("momentum", p) * velocity + move)
             move = velocity
-        p.assign(p - self.lr * move)
+        p.assign(p - self.number("lr", p) * move)
 
 
 class Adagrad(Optimizer):
@@ -262,6 +280,7 @@ class Adagrad(Optimizer):
 
     numbers = ("lr", "lr_decay", "eps", "weight_decay")
     slots = ("square",)
+    lr_decay, eps = _Number(), _Number()
 
     def __init__(
         self,
@@ -273,15 +292,14 @@ class Adagrad(Optimizer):
     ):
         super().__init__(params, lr)
         self.lr_decay, self.eps, self.weight_decay = lr_decay, eps, weight_decay
-        self._check_numbers()
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        square = self.state["square"][i]
-        if self.weight_decay:
-            g = g + self.weight_decay * p
+        square, t = self.state["square"][i], self.steps[i]
+        g = g + self.number("weight_decay", p) * p
         square.assign(square + g * g)
-        rate = self.lr / (1 + (self.steps[i] - 1) * self.lr_decay)
-        p.assign(p - rate * g / (_core.sqrt(square) + self.eps))
+        rate = self.number("lr", p) / (1 + t.astype(p.dtype) * self.number("lr_decay", p))
+        t.assign(t + 1.0)
+        p.assign(p - rate * g / (_core.sqrt(square) + self.number("eps", p)))
 
 
 def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Tensor:

@@ -169,14 +169,14 @@ class Dropout(Module):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
         self.p = p
-        self._rng = np.random.default_rng(seed)
+        # Key and counter of the random numbers: saved with the model, so that training resumes with the same masks.
+        self.random_state = tensor(np.array([np.random.default_rng(seed).integers(2**63), 0]))
 
     def forward(self, x: ArrayLike) -> Tensor:
         t = asarray(x)
         if not self.training or self.p == 0:
             return t
-        dropped = self._rng.random(t.shape, dtype=np.float32) < self.p
-        return t * np.where(dropped, 0, 1 / (1 - self.p)).astype(t.dtype)
+        return t * _core.dropout_mask(list(t.shape), t.dtype, self.p, self.random_state)
 
     def extra_repr(self) -> str:
         return f"{self.p}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wengert import _core
 from wengert._tape import calling
 from wengert._tensor import Tensor, asarray
 
@@ -81,7 +82,9 @@ class Module:
     def train(self, mode: bool = True) -> Module:
         """Switches dropout and batch statistics on (or off) in all modules below; returns the module."""
         for _, module in self.named_modules():
-            module.training = mode
+            if module.training != mode:
+                module.training = mode
+                _core.flip_module_mode(hash(("training", id(module))) % 2**64)  # compiled functions record anew
         return self
 
     def eval(self) -> Module:
