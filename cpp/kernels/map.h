@@ -80,6 +80,28 @@ __attribute__((noinline)) void strip(const T* const* in, const index_t* advance,
   }
 }
 
+// Results that no cache will hold go past the caches, by way of a strip in L1: storing them directly would first read
+// what they overwrite.
+constexpr index_t far_bytes = index_t{1} << 24;
+
+template <class T>
+__attribute__((noinline)) void run_far(Strip<T> body, int inputs, const T* const* in, const index_t* advance, T* out,
+                                       index_t count) {
+  constexpr int lanes = Vec<T>::lanes;
+  constexpr index_t strip_count = 4096 / vector_bytes;
+  T near[strip_count * lanes];
+  const T* from[max_inputs];
+  for (int k = 0; k < inputs; ++k) from[k] = in[k];
+  for (index_t i = 0; i < count; i += strip_count, out += strip_count * lanes) {
+    const index_t now = count - i < strip_count ? count - i : strip_count;
+    body(from, advance, near, now);
+    for (int k = 0; k < inputs; ++k)
+      if (advance[k]) from[k] += advance[k] * now;
+    for (index_t j = 0; j < now; ++j) stream(out + j * lanes, Vec<T>::load(near + j * lanes));
+  }
+  stream_end();
+}
+
 // Runs a strip over n elements. Broadcast scalars and the last few elements go through a register's worth of stack,
 // so that there is one body, which knows neither and never touches anything outside of the arrays.
 template <class T>
@@ -87,8 +109,16 @@ __attribute__((noinline)) void run(Strip<T> body, unsigned reads, int inputs, co
                                    T* out, index_t n) {
   constexpr int lanes = Vec<T>::lanes;
   if (n <= 0) return;
-  T copy[max_inputs][lanes];
   const T* from[max_inputs];
+  const bool far = n * static_cast<index_t>(sizeof(T)) >= far_bytes;
+  const auto apart = reinterpret_cast<std::uintptr_t>(out) % vector_bytes;
+  if (far && apart && apart % sizeof(T) == 0) {  // to where a register's worth starts
+    const auto head = static_cast<index_t>((vector_bytes - apart) / sizeof(T));
+    run(body, reads, inputs, in, step, out, head);
+    for (int k = 0; k < inputs; ++k) from[k] = in[k] ? in[k] + step[k] * head : nullptr;
+    return run(body, reads, inputs, from, step, out + head, n - head);
+  }
+  T copy[max_inputs][lanes];
   index_t advance[max_inputs];
   for (int k = 0; k < inputs; ++k) {
     from[k] = nullptr, advance[k] = 0;
@@ -100,7 +130,10 @@ __attribute__((noinline)) void run(Strip<T> body, unsigned reads, int inputs, co
     }
   }
   const index_t full = n / lanes;
-  if (full) body(from, advance, out, full);
+  if (far && !apart)
+    run_far(body, inputs, from, advance, out, full);
+  else if (full)
+    body(from, advance, out, full);
   const int rest = static_cast<int>(n - full * lanes);
   if (!rest) return;
   for (int k = 0; k < inputs; ++k)

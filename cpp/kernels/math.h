@@ -581,7 +581,8 @@ template <class T>
 WENGERT_INLINE Vec<T> remainder(Vec<T> a, Vec<T> b) {
   const Vec<T> q = trunc(a / b);
   Vec<T> r = exact_fma(-q, b, a);
-  if (any(!((abs(q) < 0x1p20) & (abs(b) > smallest_normal<T> * T(0x1p60)) & (abs(b) < infinity))))
+  if (any(!((abs(q) < 0x1p20) & (abs(b) > smallest_normal<T> * T(0x1p60)) &
+            (abs(b) < (sizeof(T) == 4 ? 0x1p120 : 0x1p900)))))
     r = far_remainder(a, b);
   r = where(times_sign(r, a) < 0.0, r + copysign(b, a), r);  // the quotient was rounded up
   r = where((r != 0.0) & (times_sign(r, b) < 0.0), r + b, r);

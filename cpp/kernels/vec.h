@@ -397,6 +397,35 @@ WENGERT_INLINE Vec<T> scale(Vec<T> a, Vec<T> n) {
 }
 #endif
 
+// Stores past the caches, to an address that is a multiple of vector_bytes; stream_end before anyone else reads it.
+WENGERT_INLINE void stream(float* p, Vec<float> a) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, a.v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, a.v);
+#elif defined(__x86_64__)
+  _mm_stream_ps(p, a.v);
+#else
+  a.store(p);
+#endif
+}
+WENGERT_INLINE void stream(double* p, Vec<double> a) {
+#if defined(__AVX512F__)
+  _mm512_stream_pd(p, a.v);
+#elif defined(__AVX2__)
+  _mm256_stream_pd(p, a.v);
+#elif defined(__x86_64__)
+  _mm_stream_pd(p, a.v);
+#else
+  a.store(p);
+#endif
+}
+WENGERT_INLINE void stream_end() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // The whole numbers in the lanes of i, as floats.
 WENGERT_INLINE Vec<float> to_float(Vec<float>::Bits i) {
   return Vec<float>::raw(__builtin_convertvector(i, Vec<float>::V));
