@@ -192,7 +192,7 @@ class Tape:
         >>> f.backward()
         >>> tape.explain(y)
         ∂f/∂y, of shape (2,):
-          v2 = y·y  g·y + g·y  with g = ∂f/∂v2  gives [6, 14]
+          v0 = y·y  g·y + g·y  with g = ∂f/∂v0  gives [6, 14]
         """
         return Text(_explain(self._list(), self._list().find(x), self._adjoint, digits))
 
@@ -317,6 +317,8 @@ class _Listing:
                 self.numbers[identity] = self.numbers[identities[0]]
             elif op == "input":
                 self._append(identity, Line(result, op, node=i))
+            elif op == "detach" and not (self._users[identity] or result.name or identity in variables):
+                self.position[identity] = self.position[identities[0]]  # handed out by a transform
             elif op != "reshape" or not self._same_but_unit_axes(identity, result, identities[0]):
                 self._append(identity, Line(result, op, word, attrs, attrs2, identities, i))
         self.names = _distinct(self._given, self.lines)
@@ -413,7 +415,8 @@ def _distinct(given: dict[int, str], lines: list[Line]) -> list[str]:
 def _names_in(frame: FrameType) -> dict[int, str]:
     """The variables of a frame, and the entries of its lists and dicts, that hold tensors. The first name counts."""
     names: dict[int, str] = {}
-    scopes = [frame.f_locals] if frame.f_locals is frame.f_globals else [frame.f_locals, frame.f_globals]
+    local = frame.f_locals
+    scopes = [local] if local is frame.f_globals else [local, frame.f_globals]
     for scope in scopes:
         plain = {k: v for k, v in list(scope.items()) if not k.startswith("_") and k not in ("In", "Out")}
         for name, value in plain.items():
@@ -425,6 +428,9 @@ def _names_in(frame: FrameType) -> dict[int, str]:
                 for key, item in items:
                     if isinstance(item, Tensor):
                         names.setdefault(_core.identity(item), f"{name}[{key!r}]")
+    in_function = frame.f_code.co_flags & 1
+    if in_function and type(local) is dict and sys.getrefcount(local) <= 4:
+        local.clear()  # before Python 3.13 a copy that stays with the frame, and would keep its tensors alive
     return names
 
 
@@ -478,7 +484,7 @@ class _Step:
 def _explain_numbers(f: str, x: str, total: Array, steps: list[_Step], digits: int) -> str:
     partials = [float(s.contribution(np.ones(s.result.shape)).item()) for s in steps]
     symbols = " + ".join(f"∂{f}/∂{s.name}·∂{s.name}/∂{x}" for s in steps)
-    numbers = []
+    numbers: list[str] = []
     for s, local in zip(steps, partials, strict=True):
         write = _notation.factor if numbers else _notation.number
         numbers.append(f"{write(s.adjoint.item(), digits)}·{_notation.factor(local, digits)}")
