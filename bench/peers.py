@@ -302,7 +302,8 @@ def scikit_learn(net):
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     kind = MLPRegressor if net.loss == "mse" else MLPClassifier
-    model = kind(tuple(net.sizes[1:-1]), activation=net.activation, alpha=0, batch_size=len(net.x), shuffle=False)
+    hidden = tuple(net.sizes[1:-1])
+    model = kind(hidden_layer_sizes=hidden, activation=net.activation, alpha=0, batch_size=len(net.x), shuffle=False)
     y = net.y.ravel() if net.sizes[-1] == 1 else net.y
     classes = {} if net.loss == "mse" else {"classes": np.arange(net.sizes[-1])}
     model.partial_fit(net.x, y, **classes)  # makes the arrays, which then take our weights
