@@ -3,7 +3,8 @@
 Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
 """
 
-from wengert import _elementwise, _functions, _indexing, _products, _reductions, _shapes, linalg, nn, optim
+from wengert import _aliases, _elementwise, _functions, _indexing, _products, _reductions, _shapes, linalg, nn, optim
+from wengert._aliases import *
 from wengert._compile import Compiled, compile
 from wengert._config import get_num_threads, set_num_threads, show_config, threads
 from wengert._elementwise import *
@@ -16,7 +17,7 @@ from wengert._reductions import *
 from wengert._shapes import *
 from wengert._tape import Tape
 from wengert._tensor import Tensor, asarray, no_grad, stop_gradient, tensor
-from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from wengert._transforms import check_grads, grad, hessian, hvp, jacobian, jvp, linearize, taylor, value_and_grad, vjp
 from wengert._version import __version__
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "linalg",
+    "linearize",
     "load",
     "nn",
     "no_grad",
@@ -43,11 +45,13 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "stop_gradient",
+    "taylor",
     "tensor",
     "threads",
     "value_and_grad",
     "vjp",
 ]
+__all__ += _aliases.__all__
 __all__ += _elementwise.__all__
 __all__ += _functions.__all__
 __all__ += _indexing.__all__

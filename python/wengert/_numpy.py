@@ -10,21 +10,10 @@ import wengert as wg
 from wengert import _tree
 from wengert._tensor import Tensor
 
-# NumPy's other spelling of array-API names; these are exported by the package too.
-ALIASES = {
-    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
-    "arctanh": "atanh", "arctan2": "atan2", "absolute": "abs", "power": "pow", "true_divide": "divide",
-    "concatenate": "concat", "mod": "remainder", "rint": "round", "amax": "max", "amin": "min",
-}  # fmt: skip
-
-
-def _named(name: str) -> Any:
-    return getattr(wg, ALIASES.get(name, name), None)
-
 
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
     """NumPy's protocol: called for every ufunc with a tensor among its arguments."""
-    f = (lambda a, b: wg.floor(wg.divide(a, b))) if ufunc is np.floor_divide else _named(ufunc.__name__)
+    f = (lambda a, b: wg.floor(wg.divide(a, b))) if ufunc is np.floor_divide else getattr(wg, ufunc.__name__, None)
     if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum):
         f = {np.add: wg.sum, np.maximum: wg.max, np.minimum: wg.min}[ufunc]
         return f(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
@@ -44,7 +33,7 @@ def array_function(func: Any, args: Any, kwargs: Any) -> Any:
     f = (
         getattr(wg.linalg, func.__name__, None)
         if module.endswith("linalg") and hasattr(wg, "linalg")
-        else _named(func.__name__)
+        else getattr(wg, func.__name__, None)
     )
     if f is not None:
         return f(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})

@@ -7,10 +7,11 @@ import math
 from typing import Any
 
 from wengert import _core
-from wengert._shapes import diagonal, normalized
+from wengert._shapes import diagonal, normalized, roll
 from wengert._tensor import ArrayLike, Tensor, asarray
 
 __all__ = [
+    "cross",
     "dot",
     "einsum",
     "inner",
@@ -104,6 +105,20 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: int | tuple[Any, Any] = 2) -> Te
     return _contract((labels_a, a), (labels_b, b), kept)[1]
 
 
+def cross(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Tensor:
+    """The vector products of vectors of three elements along ``axis``.
+
+    >>> import wengert as wg
+    >>> wg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    Tensor([0., 0., 1.])
+    """
+    a, b = asarray(a), asarray(b)
+    if not a.ndim or not b.ndim or a.shape[axis] != 3 or b.shape[axis] != 3:
+        raise ValueError(f"cross: needs vectors of 3 elements along axis {axis}, got shapes {a.shape} and {b.shape}")
+    a1, b1 = roll(a, -1, axis), roll(b, -1, axis)
+    return roll(a * b1 - a1 * b, -1, axis)
+
+
 def kron(a: ArrayLike, b: ArrayLike) -> Tensor:
     """The Kronecker product: b scaled by each element of a, in the place of that element.
 
@@ -123,11 +138,12 @@ Label = str | int  # an axis of einsum: a letter, or what an ellipsis stands for
 Term = tuple[list[Label], Tensor]
 
 
-def einsum(subscripts: str, *operands: ArrayLike) -> Tensor:
+def einsum(subscripts: str, *operands: ArrayLike, optimize: Any = None) -> Tensor:
     """Einstein's summation: axes that share a letter run together, and letters left out of the result are summed.
 
     ``"ij,jk->ik"`` is the matrix product; without ``->`` the result has the letters that occur once, in order.
-    ``...`` stands for axes that broadcast. Operands are contracted two at a time, the smallest result first.
+    ``...`` stands for axes that broadcast. Operands are contracted two at a time, the smallest result first, whatever
+    NumPy's ``optimize`` says.
     Raises ValueError for subscripts that do not fit the operands.
 
     >>> import wengert as wg

@@ -23,8 +23,6 @@ __all__ = [
     "argmin",
     "average",
     "count_nonzero",
-    "cumprod",
-    "cumsum",
     "cumulative_prod",
     "cumulative_sum",
     "diff",
@@ -339,6 +337,3 @@ def _reduced(x: Tensor, axis: Axis, op: str) -> list[int]:
 def _along(x: ArrayLike, axis: int | None, op: str) -> tuple[Tensor, int]:
     x = asarray(x)
     return (x.flatten(), 0) if axis is None else (x, normalized(axis, x.ndim, op))
-
-
-cumsum, cumprod = cumulative_sum, cumulative_prod

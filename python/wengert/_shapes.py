@@ -17,7 +17,6 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_to",
     "concat",
-    "concatenate",
     "diag",
     "diagonal",
     "expand_dims",
@@ -447,6 +446,3 @@ def _matrices(x: ArrayLike, op: str) -> Tensor:
     if y.ndim < 2:
         raise ValueError(f"{op}: needs two axes, got shape {y.shape}")
     return y
-
-
-concatenate = concat

@@ -1,4 +1,4 @@
-"""Functions of functions: grad, vjp, jvp, jacobian, hessian, hvp, check_grads.
+"""Functions of functions: grad, vjp, jvp, linearize, jacobian, hessian, hvp, taylor, check_grads.
 
 All of them record the function once on the tape and then sweep: backwards with cotangents, or forwards with tangents.
 What they return is recorded in turn, so they nest to any order.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -198,20 +199,38 @@ def jvp(f: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> wg.jvp(lambda x: x * x, (3.0,), (1.0,))
     (Tensor(9.), Tensor(6.))
     """
-    args = tuple(args)
-    if len(args) != len(tangents):
-        raise ValueError(f"jvp: {len(tangents)} tangents for {len(args)} arguments")
-    r = _Recorded("jvp", f, args, tuple(range(len(args))), False, {})
-    given = [
-        leaf
-        for tree, t in zip(args, tangents, strict=True)
-        for leaf in ([t] if _tree.is_leaf(tree) else _tree.leaves(t))
-    ]
-    if len(given) != len(r.inputs):
-        raise ValueError(f"jvp: {len(given)} tangents for {len(r.inputs)} arrays")
-    matched = [_matching("jvp", "tangent", t, x) for t, x in zip(given, r.inputs, strict=True)]
-    pushed = r.push(matched)
-    return r.values(), _tree.rebuild(r.out_tree, list(pushed))
+    out, push = _linearized("jvp", f, tuple(args))
+    return out, push(*tangents)
+
+
+def linearize(f: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
+    """(f(*args), its derivative there as a linear function of one tangent per argument): f runs once.
+
+    >>> import wengert as wg
+    >>> y, push = wg.linearize(wg.sin, 0.0)
+    >>> push(1.0), push(10.0)
+    (Tensor(1.), Tensor(10.))
+    """
+    return _linearized("linearize", f, args)
+
+
+def _linearized(op: str, f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
+    r = _Recorded(op, f, args, tuple(range(len(args))), False, {})
+
+    def push(*tangents: Any) -> Any:
+        if len(args) != len(tangents):
+            raise ValueError(f"{op}: {len(tangents)} tangents for {len(args)} arguments")
+        given = [
+            leaf
+            for tree, t in zip(args, tangents, strict=True)
+            for leaf in ([t] if _tree.is_leaf(tree) else _tree.leaves(t))
+        ]
+        if len(given) != len(r.inputs):
+            raise ValueError(f"{op}: {len(given)} tangents for {len(r.inputs)} arrays")
+        matched = [_matching(op, "tangent", t, x) for t, x in zip(given, r.inputs, strict=True)]
+        return _tree.rebuild(r.out_tree, list(r.push(matched)))
+
+    return r.values(), push
 
 
 def _basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -219,12 +238,17 @@ def _basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
     return asarray(np.eye(n, dtype=dtype).reshape((n, *shape)))
 
 
-def jacobian(f: Callable[..., Any], argnums: Argnums = 0, mode: str | None = None) -> Callable[..., Any]:
+def jacobian(
+    f: Callable[..., Any], argnums: Argnums = 0, mode: str | None = None, has_aux: bool = False, flatten: bool = False
+) -> Callable[..., Any]:
     """All first derivatives of f: ``J[i, j, ..., k, l, ...] = d out[i, j, ...] / d in[k, l, ...]``.
 
     The shape is ``out.shape + in.shape``: () for numbers, (n,) for R^n -> R and for R -> R^n, (m, n) for R^n -> R^m,
     and four axes for a matrix function of a matrix. ``mode`` is "rev" or "fwd"; by default the one with fewer sweeps
-    (all of them run at once).
+    (all of them run at once). With ``flatten`` both sides are flattened, row by row: a matrix of shape
+    ``(out.size, in.size)``. With ``has_aux`` f returns (output, aux), and the result is (jacobian, aux).
+
+    Of a function that returns one loss for each sample, this is the gradient of each sample.
 
     >>> import wengert as wg
     >>> wg.jacobian(lambda x: x * x)(wg.tensor([1.0, 2.0]))
@@ -236,7 +260,11 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0, mode: str | None = Non
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        r = _Recorded("jacobian", f, args, argnums, False, kwargs)
+        r = _Recorded("jacobian", f, args, argnums, has_aux, kwargs)
+
+        def shape(y: Tensor, x: Tensor) -> list[int]:
+            return [y.size, x.size] if flatten else [*y.shape, *x.shape]
+
         n_in, n_out = (sum(t.size for t in ts) for ts in (r.inputs, r.outputs))
         forward = mode == "fwd" or (mode is None and n_in < n_out)
         per_output = [[None] * len(r.inputs) for _ in r.outputs]  # type: list[list[Any]]
@@ -248,26 +276,30 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0, mode: str | None = Non
                 ]
                 for i, (y, pushed) in enumerate(zip(r.outputs, r.push(tangents, x.size), strict=True)):
                     order = [*range(1, 1 + y.ndim), 0]
-                    per_output[i][j] = _core.reshape(_core.permute(pushed, order), [*y.shape, *x.shape])
+                    per_output[i][j] = _core.reshape(_core.permute(pushed, order), shape(y, x))
         else:
             for i, y in enumerate(r.outputs):
                 seeds = [_basis(y.shape, y.dtype) if t is y else None for t in r.outputs]
                 for j, (x, g) in enumerate(zip(r.inputs, r.pull(seeds, y.size), strict=True)):
-                    per_output[i][j] = _core.reshape(g, [*y.shape, *x.shape])
-        return _tree.rebuild(r.out_tree, [r.pack(row) for row in per_output])
+                    per_output[i][j] = _core.reshape(g, shape(y, x))
+        result = _tree.rebuild(r.out_tree, [r.pack(row) for row in per_output])
+        return (result, r.aux) if has_aux else result
 
     return wrapped
 
 
-def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, flatten: bool = False) -> Callable[..., Any]:
     """All second derivatives of a function that returns one number, of shape ``in.shape + in.shape``.
+
+    With ``flatten``, a matrix of shape ``(in.size, in.size)``. For several arguments, or nested ones, the result has
+    the structure of the gradient, and each of its places that structure again: ``h[i][j]`` is d²f / dxᵢ dxⱼ.
 
     >>> import wengert as wg
     >>> wg.hessian(lambda x: x[0] ** 2 * x[1])(wg.tensor([3.0, 5.0]))
     Tensor([[10.,  6.],
             [ 6.,  0.]])
     """
-    return jacobian(grad(f, argnums), argnums)
+    return jacobian(grad(f, argnums), argnums, flatten=flatten)
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
@@ -278,6 +310,35 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     Tensor([ 6., 12.])
     """
     return jvp(grad(f), (x,), (v,))[1]
+
+
+def taylor(f: Callable[..., Any], x: Any, order: int, direction: Any = None) -> list[Any]:
+    """The coefficients c of f(x + h v) = c[0] + c[1] h + c[2] h² + ... up to ``order``, each shaped as f's output.
+
+    v is ``direction``, by default ones: for a number or an elementwise function, c[k] is the k-th derivative over k!.
+    Each is the forward derivative of the one before, on one tape, so the cost grows severalfold with each order: five
+    or ten are fine, fifty are not.
+
+    >>> import wengert as wg
+    >>> wg.taylor(lambda x: (x - 2) ** 2 + 3, 1.0, 2)
+    [Tensor(4.), Tensor(-2.), Tensor(1.)]
+    """
+    if order < 0:
+        raise ValueError(f"taylor: order must not be negative, got {order}")
+    r = _Recorded("taylor", f, (x,), (0,), False, {})
+    v = [np.ones(t.shape) for t in r.inputs] if direction is None else _tree.leaves(direction)
+    if len(v) != len(r.inputs):
+        raise ValueError(f"taylor: {len(v)} directions for {len(r.inputs)} arrays")
+    tangents = [_matching("taylor", "direction", t, like) for t, like in zip(v, r.inputs, strict=True)]
+    derivative, coefficients = r.outputs, [r.values()]
+    before = _core.set_grad_enabled(True)
+    try:
+        for k in range(1, order + 1):
+            derivative = _core.push(r.inputs, tangents, derivative)
+            coefficients.append(_tree.rebuild(r.out_tree, [r.value(t / math.factorial(k)) for t in derivative]))
+    finally:
+        _core.set_grad_enabled(before)
+    return coefficients
 
 
 def check_grads(

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from wengert import _core, _products, _reductions, _shapes
+from wengert import _core, _reductions, _shapes
 from wengert._primitive import primitive
-from wengert._products import outer, tensordot, vecdot
+from wengert._products import cross, matmul, outer, tensordot, vecdot
 from wengert._shapes import matrix_transpose
 from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
 from wengert._transforms import jvp
@@ -51,8 +51,6 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
-
-matmul = _products.matmul
 
 
 class SlogdetResult(NamedTuple):
@@ -697,17 +695,3 @@ def trace(x: ArrayLike, offset: int = 0) -> Tensor:
     Tensor(5.)
     """
     return _shapes.trace(x, offset, -2, -1)
-
-
-def cross(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Tensor:
-    """The vector products of vectors of three elements along ``axis``.
-
-    >>> import wengert as wg
-    >>> wg.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
-    Tensor([0., 0., 1.])
-    """
-    a, b = asarray(a), asarray(b)
-    if not a.ndim or not b.ndim or a.shape[axis] != 3 or b.shape[axis] != 3:
-        raise ValueError(f"cross: needs vectors of 3 elements along axis {axis}, got shapes {a.shape} and {b.shape}")
-    a1, b1 = _shapes.roll(a, -1, axis), _shapes.roll(b, -1, axis)
-    return _shapes.roll(a * b1 - a1 * b, -1, axis)
