@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wengert._tape import Call, Entry, Line
 
 _small, _medium = 30, 60  # boxes: above the first, module calls are folded, from the innermost until below the second
-_longest = 36  # characters in a box
+_longest = 44  # characters in a box
 
 # Sizes in pixels. In a monospaced font a character is 0.6 em wide, so widths are known without a renderer.
 _font, _char, _line, _margin = 12, 7.25, 16, 8
@@ -110,12 +110,18 @@ def _short(text: str) -> str:
     return text if len(text) <= _longest else text[: _longest - 1] + "…"
 
 
+def _brief(a: Any) -> str:
+    """The elements if they fit, else the norm."""
+    text = _notation.array(a)
+    return text if len(text) <= 30 else _notation.norm(a)
+
+
 def _box(e: Entry, is_top: bool) -> Box:
     kind = ("leaf" if e.op == "input" else "constant") if e.is_input else "top" if is_top else "result"
-    value = _notation.array(e.value)
+    value = _brief(e.value)
     box = Box(kind, [_short(str(e)), _short(value if e.shape == () else f"{e.shape}  {value}")])
     if e.adjoint is not None:
-        box.adjoint = _short(f"adjoint {_notation.array(e.adjoint)}")
+        box.adjoint = f"adjoint {_brief(e.adjoint)}"
     box.hint = f"{e.index}: {e} of shape {e.shape}, {e.dtype}" + (f", in {e.path}" if e.path else "")
     return box
 
