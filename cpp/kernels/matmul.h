@@ -243,6 +243,35 @@ void activate(const MatMul<T>& p, T* c, index_t rows, index_t cols) {
   }
 }
 
+// What is left to do with finished sums of row i, columns [j, j + n): accumulate, bias, store.
+template <class T>
+WENGERT_INLINE void finish(const MatMul<T>& p, index_t i, index_t j, Vec<T> sum, int n) {
+  T* c = p.c + i * p.ldc + j;
+  if (p.accumulate) sum = Vec<T>::load(c, n) + sum;
+  if (p.bias) sum = sum + Vec<T>::load(p.bias + j, n);
+  sum.store(c, n);
+}
+
+// The definition of the sums, an element at a time: what is left when there is no memory to pack operands.
+template <bool narrow, class T>
+void plain(const MatMul<T>& p) {
+  constexpr index_t lanes = narrow ? line<T> : 1;
+  for (index_t i = 0; i < p.m; ++i)
+    for (index_t j = 0; j < p.n; ++j) {
+      Vec<T> sum[lanes];
+      for (index_t l = 0; l < lanes; ++l) sum[l] = broadcast<Vec<T>>(T(0));
+      for (index_t k = 0; k < p.k; ++k) {
+        const T a = p.trans_a ? p.a[k * p.lda + i] : p.a[i * p.lda + k];
+        const T b = p.trans_b ? p.b[j * p.ldb + k] : p.b[k * p.ldb + j];
+        sum[k % lanes] = fma(broadcast<Vec<T>>(a), broadcast<Vec<T>>(b), sum[k % lanes]);
+      }
+      for (index_t half = lanes / 2; half > 0; half /= 2)
+        for (index_t l = 0; l < half; ++l) sum[l] = sum[l] + sum[l + half];
+      finish(p, i, j, sum[0], 1);
+    }
+  if (p.activation) activate(p, p.c, p.m, p.n);
+}
+
 // The general case: blocks of columns, of k, of rows; in each, panels of B against tiles of rows.
 template <class T>
 void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
@@ -258,6 +287,7 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
     const index_t a_count = pack_a ? (ceil_div(ms.most(), tile_rows)) * room * ks.most() : 0;
     const index_t b_count = pack_b ? ceil_div(ns.most(), W) * W * ks.most() : 0;
     pa = reinterpret_cast<T*>(workspace().get((a_count + b_count) * size));
+    if (!pa) return plain<false>(p);
     pb = pa + a_count;
   }
   for (index_t jc = 0; jc < ns.parts; ++jc) {
@@ -303,15 +333,6 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
       }
     }
   }
-}
-
-// What is left to do with finished sums of row i, columns [j, j + n): accumulate, bias, store.
-template <class T>
-WENGERT_INLINE void finish(const MatMul<T>& p, index_t i, index_t j, Vec<T> sum, int n) {
-  T* c = p.c + i * p.ldc + j;
-  if (p.accumulate) sum = Vec<T>::load(c, n) + sum;
-  if (p.bias) sum = sum + Vec<T>::load(p.bias + j, n);
-  sum.store(c, n);
 }
 
 // One or two rows: B is read once, a few whole rows at a time, and the sums wait in L1.
@@ -547,6 +568,7 @@ void narrow_product(const MatMul<T>& p) {
   index_t ldb = p.ldb;
   if (!p.trans_b && !(N == 1 && p.ldb == 1)) {
     T* columns = reinterpret_cast<T*>(workspace().get(p.k * N * index_t{sizeof(T)}));
+    if (!columns) return plain<true>(p);
     for (index_t k = 0; k < p.k; ++k)
       for (int j = 0; j < N; ++j) columns[j * p.k + k] = p.b[k * p.ldb + j];
     b = columns, ldb = p.k;
