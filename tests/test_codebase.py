@@ -88,7 +88,8 @@ def test_clang_tidy(tmp_path):
     units = [p for p in files(".cpp", folders=("cpp",)) if p.name != "kernels.cpp"]  # compiled once for each ISA
     tidy = [script("clang-tidy"), "--quiet", "-p", tmp_path]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda unit: run(*tidy, unit), units))
+        results = list(pool.map(lambda unit: subprocess.run([*tidy, unit], capture_output=True, text=True), units))
+    assert not any(r.returncode for r in results), "\n".join(r.stdout for r in results if r.returncode)
 
 
 def configure(source, build, *options):
