@@ -185,6 +185,14 @@ def test_a_transform_shows_its_argument_as_an_input():
     assert tape["x"].op == "input" and tape["x"].adjoint == 6.0
 
 
+def test_nested_transforms_stay_connected():
+    x = wg.tensor(3.0)
+    with wg.Tape() as tape:
+        wg.grad(wg.grad(lambda t: t**3))(x)
+    assert [str(e) for e in tape][:3] == ["x", "v0 = x", "v1 = v0³"]
+    assert tape["v1"].inputs == (1,) and tape["x"].adjoint == 18.0
+
+
 # --- adjoints ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(5))
 def test_adjoints_are_the_gradients(seed):
@@ -470,7 +478,7 @@ def test_a_network_is_folded_by_its_modules():
     deep = wg.nn.Sequential(*(wg.nn.Linear(4, 4, seed=0) for _ in range(20)))
     with wg.Tape() as tape:
         deep(np.ones((5, 4), np.float32))
-    assert titles(None)[1:] == [f"Sequential.{i}" for i in range(20)] or len(titles(None)) == 21
+    assert titles(None)[1:] == [f"Sequential.{i}" for i in range(20)]
 
 
 def test_an_empty_tape_can_be_drawn():

@@ -26,13 +26,13 @@ _infix = {
 _patterns = {
     "multiply": "{}·{}", "negative": "−{}", "square": "{}²", "reciprocal": "1 / {}", "sqrt": "√{}", "cbrt": "∛{}",
     "abs": "|{}|", "sin": "sin {}", "cos": "cos {}", "tan": "tan {}", "floor": "⌊{}⌋", "ceil": "⌈{}⌉",
-    "input": "{}",
+    "identity": "{}",
 }  # fmt: skip
 # Partial derivatives in fewer signs than the table needs.
 _partials = {("sqrt", 0): "1/(2√x)", ("square", 0): "2x"}
 # What a structural operation passes on to its operand x, given the cotangent g of its result y.
 _pullbacks = {
-    "input": "g", "cast": "g", "reshape": "g, reshaped", "permute": "g, axes back in place",
+    "identity": "g", "cast": "g", "reshape": "g, reshaped", "permute": "g, axes back in place",
     "broadcast_to": "g, summed over the copies", "sum": "g, copied along the summed axes",
     "max": "g where the maximum is attained", "min": "g where the minimum is attained",
     "softmax": "y·(g − sum(g·y))", "log_softmax": "g − exp(y)·sum(g)", "logsumexp": "g·softmax(x)",
@@ -123,7 +123,7 @@ def formula(op: Operation) -> str:
         return f"{names[0]} {_infix[op.name]} {names[1] if op.name == 'matmul' else op.operands[1].after_sign()}"
     if op.name in _patterns:
         return _patterns[op.name].format(first, *(x.after_sign() for x in op.operands[1:]))
-    return f"{op.name}({', '.join(names)})"
+    return f"{op.name.lstrip('_')}({', '.join(names)})"
 
 
 def _power(exponent: str) -> str:
@@ -190,7 +190,7 @@ def pullback(op: Operation, k: int) -> str:
     if op.name in _pullbacks:
         names = {"x": x.text, "y": y.text, "labels": op.operands[-1].text}
         return re.sub(r"\b(x|y|labels)\b", lambda m: names[m[0]], _pullbacks[op.name])
-    return f"the pullback of {op.name}"
+    return f"the pullback of {op.name.lstrip('_')}"
 
 
 def _matmul_pullback(op: Operation, k: int) -> str:

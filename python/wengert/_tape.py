@@ -303,6 +303,7 @@ class _Listing:
         self.position: dict[int, int] = {}  # by identity; a transform's stand-in also counts as its argument
         self.numbers: dict[int, str] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
+        self.stands_for: set[int] = set()
         self._variables = variables
         self._given: dict[int, str] = {}
         recorded = [nodes.node(i) for i in range(self.n_nodes)]
@@ -315,8 +316,10 @@ class _Listing:
             self.shapes[identity] = result.shape
             if op == "cast" and identities[0] in self.numbers:
                 self.numbers[identity] = self.numbers[identities[0]]
-            elif op == "input":
+            elif op == "input" and identities[0] in self.stands_for:
                 self._append(identity, Line(result, op, node=i))
+            elif op == "input":  # the argument of a transform is itself on the tape
+                self._append(identity, Line(result, "identity", word, attrs, attrs2, identities, i))
             elif op == "detach" and not (self._users[identity] or result.name or identity in variables):
                 self.position[identity] = self.position[identities[0]]  # handed out by a transform
             elif op != "reshape" or not self._same_but_unit_axes(identity, result, identities[0]):
@@ -330,6 +333,7 @@ class _Listing:
             self.numbers[x] = _notation.array(_core.detached_numpy(t), 6)
         elif op == "input":  # the argument of a transform: shown as its stand-in, which comes next
             self.position[x] = len(self.lines)
+            self.stands_for.add(x)
             if name:
                 self._given[len(self.lines)] = name
         else:
