@@ -148,10 +148,10 @@ def select(conditions: Sequence[ArrayLike], choices: Sequence[ArrayLike], defaul
     """
     if len(conditions) != len(choices) or not conditions:
         raise ValueError(f"select: {len(conditions)} conditions for {len(choices)} choices")
-    result = asarray(default)
+    result: Any = default
     for condition, choice in reversed(list(zip(conditions, choices, strict=True))):
         result = _core.where(condition, choice, result)
-    return result
+    return asarray(result)
 
 
 def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Tensor:
