@@ -130,24 +130,25 @@ WENGERT_INLINE Scaled<float> bell(F32 u) {
 }
 
 // Phi(-u) exp(u^2/2) for u >= 0
-WENGERT_INLINE F64 normal_ratio(F64 u) {
+WENGERT_INLINE Twice<double> normal_ratio(F64 u) {
   const F64 v = u * 0.7071067811865476;
-  return 0.5 * erfcx(v, fma(u, -4.833646656726457e-17, exact_fma(u, 0.7071067811865476, -v)));
+  return {0.5 * erfcx(v, fma(u, -4.833646656726457e-17, exact_fma(u, 0.7071067811865476, -v))), 0.0};
 }
 
 // Float: v P(v), v = 1 / (u + 2); P by pieces around the sixteenths.
-constexpr float normal_piece[5][8] = {
+constexpr float normal_piece[6][8] = {
     {1.f, 0.453642577f, 0.518234491f, 0.591921628f, 0.672407985f, 0.756489456f, 0.840866745f, 0.922729254f},
-    {1.19153833f, 0.954333961f, 1.11051691f, 1.24116337f, 1.32561576f, 1.35603106f, 1.33648515f, 1.27758181f},
-    {-0.766121805f, 1.28197026f, 1.18133759f, 0.880277395f, 0.460770726f, 0.0321378112f, -0.330054164f, -0.595743716f},
-    {-0.677206755f, 0.0240070727f, -1.10492694f, -2.01207876f, -2.34155226f, -2.15010095f, -1.68302393f, -1.15378618f},
-    {1.80136919f, -4.37574053f, -4.4435935f, -2.56943011f, -0.140625879f, 1.48541236f, 2.10390496f, 2.05342174f}};
-WENGERT_INLINE F32 normal_ratio(F32 u) {
+    {1.19153821f, 0.95433414f, 1.11051786f, 1.24116576f, 1.32561779f, 1.35603213f, 1.33648527f, 1.27758157f},
+    {-0.76615262f, 1.28197587f, 1.1813395f, 0.880270541f, 0.460762024f, 0.0321324803f, -0.330056041f, -0.595743775f},
+    {-0.679959178f, 0.0202472787f, -1.10859084f, -2.02181053f, -2.34996963f, -2.15435314f, -1.68385875f, -1.15278924f},
+    {1.70109141f, -4.15251827f, -4.44557476f, -2.56243348f, -0.131875157f, 1.49080729f, 2.10581899f, 2.0534606f},
+    {-1.27920341f, -3.67828178f, 2.99510121f, 7.94458246f, 6.86850119f, 3.47225118f, 0.683984995f, -0.813836098f}};
+WENGERT_INLINE Twice<float> normal_ratio(F32 u) {
   const F32 w = u + 2.0, v = 1.0 / w, shifted = fma(v, 16.0, magic<float>);
-  const F32 y = v * piecewise(normal_piece, bits(shifted), fma(shifted - magic<float>, -0.0625, v));
-  // What rounding took from v; P follows v by a power of about 0.4.
+  const F32 p = piecewise(normal_piece, bits(shifted), fma(shifted - magic<float>, -0.0625, v)), y = v * p;
+  // What rounding took from v, which P follows by a power of about 0.4, and from the product.
   const F32 v_low = fma(-v, u - (w - 2.0), exact_fma(-v, w, 1.0));
-  return fma(y, 1.4 * v_low, y);
+  return {y, fma(y, 1.4 * v_low, exact_fma(v, p, -y))};
 }
 
 constexpr double density = 0.3989422804014327;  // 1/sqrt(2 pi)
@@ -161,7 +162,8 @@ WENGERT_INLINE Vec<T> normal_pdf(Vec<T> x) {
 template <class T>
 WENGERT_INLINE Scaled<T> normal_tail(Vec<T> u) {
   const auto e = bell(u);
-  const Vec<T> r = normal_ratio(u), y = fma(e.y, r, e.low * r);
+  const auto r = normal_ratio(u);
+  const Vec<T> y = fma(e.y, r.high, fma(e.low, r.high, e.y * r.low));
   if constexpr (sizeof(T) == 8)  // near 0 there is nothing to scale
     return {where(u < 0.7, 0.5 - 0.5 * erf_near(u * 0.7071067811865476), y), 0.0, e.n};
   return {y, 0.0, e.n};
@@ -248,7 +250,9 @@ WENGERT_INLINE Vec<T> gelu_slope(Vec<T> x) {
   constexpr double root_low = single ? 1.211444945855772e-08 : 1.4956759177009883e-17;
   const Vec<T> u = min(Vec<T>(single ? 15.9 : 40.0), abs(x));
   const auto e = bell(u);
-  const Vec<T> d = fma(-u, density, normal_ratio(u)), y = scale(fma(e.y, d, e.low * d), e.n);
+  const auto q = normal_ratio(u);
+  const Vec<T> d = fma(-u, density, q.high) + fma(-u, single ? -1.1335170e-08 : -2.49232720227773e-17, q.low);
+  const Vec<T> y = scale(fma(e.y, d, e.low * d), e.n);
   const Vec<T> r = (x - root) - root_low;
   Vec<T> near;
   if constexpr (single)
