@@ -337,7 +337,7 @@ def test_targets_are_told_apart():
         return data.infer(table, "y", task, [], []).classes
 
     assert classes(["b", "a"] * 5) == ["a", "b"]
-    assert classes(["10", "9", "9", "10"] * 5) == ["9", "10"]  # by value, not by spelling
+    assert classes(["10", "9.0", "9", "10"] * 5) == ["9", "10"]  # by value, not by spelling
     assert classes([str(i) for i in range(30)]) is None
     assert classes(["0.5", "1.5"] * 10) is None
     assert classes(["0.5", "1.5"] * 10, "classification") == ["0.5", "1.5"]

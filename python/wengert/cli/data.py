@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,14 +144,15 @@ def _numbers(table: Table, column: str) -> Array:
 
 
 def _texts(table: Table, column: str) -> Array:
+    """The cells as categories: "2.0" is the same as "2"."""
     cells = table.require(column)
     if cells.dtype.kind == "f":
-        return np.array([f"{value:g}" for value in cells])
+        cells = np.array([f"{value:.12g}" for value in cells])
     for row, cell in enumerate(cells):
         if cell.lower() in ("", "nan"):
             what = cell or "missing"
             raise Refused(f"{table.place(row, column)}: the value is {what}; fill it in or remove the row")
-    return cells
+    return np.array([re.sub(r"^(-?\d+)\.0+$", r"\1", cell) for cell in cells])
 
 
 @dataclass
