@@ -16,7 +16,8 @@ from xml.sax.saxutils import escape
 from wengert import _core, _notation
 
 if TYPE_CHECKING:
-    from wengert._tape import Call, Entry, Line
+    from wengert._listing import Entry, Line
+    from wengert._tape import Call
 
 _small, _medium = 30, 60  # boxes: above the first, module calls are folded, from the innermost until below the second
 _longest = 44  # characters in a box
