@@ -192,7 +192,10 @@ def test_files_that_are_no_tables(capsys):
     assert "folder is a folder, not a file" in refused(capsys, "train", "folder", "--target", "y")
     for content, message in [
         (b"", "bad.csv is empty; the first line must name the columns"),
-        (b"\n\n", "bad.csv is empty"),
+        (b"\n \n", "bad.csv is empty"),
+        (b'""\n', "bad.csv is empty"),
+        (b",\n", "bad.csv has two columns called ''"),
+        (b"a,b\n,\n" + b"1,2\n" * 30, "bad.csv, row 1 (line 2), column 'b': the value is missing"),
         (b"a,b\n", "bad.csv has a header but no rows"),
         (b"1,2\n3,4\n", "bad.csv starts with a line of numbers; the first line must name the columns"),
         (b"a,a\n1,2\n", "bad.csv has two columns called 'a'"),
@@ -290,6 +293,15 @@ def test_missing_extras_are_named_before_any_work(capsys, monkeypatch):
     Path("m.safetensors").touch()
     assert "wg.load needs safetensors: pip install 'wengert[train]'" in refused(
         capsys, "predict", "m.safetensors", "digits"
+    )
+
+
+def test_a_missing_extra_is_named_when_predicting(capsys, monkeypatch):
+    assert run("train", "iris", "--epochs", 1, "--out", "out") == 0
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert "the built-in data set iris needs sklearn: pip install 'wengert[train]'" in refused(
+        capsys, "predict", "out", "iris"
     )
 
 

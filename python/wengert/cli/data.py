@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from wengert._files import require
+
 Array = npt.NDArray[Any]
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
@@ -69,18 +71,16 @@ def read_table(source: str) -> Table:
 
 
 def _read_csv(name: str, file: Any) -> Table:
-    first = file.readline()
-    while first and not first.strip():
-        first = file.readline()
-    if not first:
-        raise Refused(f"{name} is empty; the first line must name the columns")
+    first = next(filter(str.strip, file), "")
     file.seek(0)
     reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True, strict=True)
     rows, lines = [], []
     for cells in reader:
-        if any(cells):
+        if cells not in ([], [""]):  # a blank line
             rows.append([cell.strip() for cell in cells])
             lines.append(reader.line_num)
+    if not rows:
+        raise Refused(f"{name} is empty; the first line must name the columns")
     header, rows, lines = rows[0], rows[1:], lines[1:]
     if all(_number(cell) is not None for cell in header):
         raise Refused(f"{name} starts with a line of numbers; the first line must name the columns")
@@ -99,8 +99,7 @@ def _read_csv(name: str, file: Any) -> Table:
 
 
 def _built_in(name: str) -> Table:
-    from sklearn import datasets
-
+    datasets = require("sklearn.datasets", "train", f"the built-in data set {name}")
     loaded = getattr(datasets, f"load_{name}")()
     values, target = loaded.data, loaded.target
     if "target_names" in loaded:
