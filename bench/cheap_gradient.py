@@ -97,6 +97,11 @@ def programs() -> list[Program]:
         Program(f"(x − As)ᵀW(x − As), n = {n}", lambda s: (a - A @ s) @ W @ (a - A @ s), (b,)),
         Program(f"tr(XᵀX S), n = {n}", lambda X: (X.T @ X * S).sum(), (A,)),
         Program(f"aᵀX⁻¹b, n = {n}", lambda X: a @ wg.linalg.inv(X) @ b, (A + large,)),
+        Program(
+            f"Gaussian log-likelihood, n = {n}",
+            lambda X: wg.linalg.slogdet(X)[1] + a @ wg.linalg.solve(X, a),
+            (A @ A.T + large,),
+        ),
         Program(f"log det X, n = {n}", lambda X: wg.linalg.slogdet(X)[1], (A @ A.T + large,)),
     ]
 

@@ -185,6 +185,13 @@ def test_a_transform_shows_its_argument_as_an_input():
     assert tape["x"].op == "input" and tape["x"].adjoint == 6.0
 
 
+def test_a_number_that_a_transform_is_given_is_an_input_too():
+    with wg.Tape() as tape:
+        wg.grad(lambda t: t**2 + 1)(3.0)
+    assert [str(e) for e in tape] == ["x0", "v0 = x0²", "v1 = v0 + 1"]
+    assert tape["x0"].op == "input" and tape["x0"].adjoint == 6.0
+
+
 def test_nested_transforms_stay_connected():
     x = wg.tensor(3.0)
     with wg.Tape() as tape:
@@ -319,6 +326,16 @@ def test_explain_tells_why_there_is_nothing_to_explain():
     assert tape.explain(z) == "∂y/∂z = 0: nothing leads from z to y"
     with pytest.raises(ValueError, match="k does not require a gradient"):
         tape.explain(k)
+
+
+def test_a_leaf_changed_since_is_told():
+    w = wg.tensor(2.0, requires_grad=True)
+    with wg.Tape() as tape:
+        y = w * w
+    y.backward()
+    w.assign(3.0)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        tape.explain(w)
 
 
 def test_explaining_changes_nothing():

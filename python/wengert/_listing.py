@@ -97,7 +97,7 @@ class Listing:
             self.shapes[identity] = result.shape
             if op == "cast" and identities[0] in self.numbers:
                 self.numbers[identity] = self.numbers[identities[0]]
-            elif op == "input" and identities[0] in self.stands_for:
+            elif op == "input" and (identities[0] in self.stands_for or identities[0] in self.numbers):
                 self._append(identity, Line(result, op, node=i))
             elif op == "input":  # the argument of a transform is itself on the tape
                 self._append(identity, Line(result, "identity", word, attrs, attrs2, identities, i))
