@@ -197,11 +197,8 @@ def test_gradient_of_det_is_the_cofactors_at_any_rank(n, lost):
 
 
 def test_slogdet_of_a_singular_matrix_names_it():
-    x = np.stack([np.eye(2), np.ones((2, 2)), np.eye(2)])
-    sign, logabsdet = linalg.slogdet(x)
-    assert sign.tolist() == [1, 0, 1] and logabsdet.tolist() == [0, -np.inf, 0]
-    with pytest.raises(np.linalg.LinAlgError, match=r"matrix 1 of the batch of shape \(3, 2, 2\) is singular"):
-        wg.grad(lambda x: linalg.slogdet(x)[1].sum())(x)
+    with pytest.raises(np.linalg.LinAlgError, match=r"slogdet: matrix 1 of the batch of shape \(3, 2, 2\) is singular"):
+        linalg.slogdet(np.stack([np.eye(2), np.ones((2, 2)), np.eye(2)]))
 
 
 @pytest.mark.parametrize(

@@ -192,8 +192,10 @@ def _det(x: Any) -> Any:
 @primitive
 def _cofactors(x: Any) -> Any:
     """d det / dx, exact whatever the rank: cof(U S V) = det(U) det(V) U cof(S) V."""
+    n = x.shape[-1]
+    if n <= 3:  # to the last bit, for small whole numbers
+        return _values(_cofactors_by_recurrence(asarray(x)))
     u, s, vh = np.linalg.svd(x)
-    n = s.shape[-1]
     others = np.where(np.eye(n, dtype=bool), 1.0, s[..., None, :]).prod(-1).astype(x.dtype)
     return (np.linalg.det(u) * np.linalg.det(vh))[..., None, None] * (u * others[..., None, :]) @ vh
 
@@ -237,6 +239,8 @@ def det(x: ArrayLike) -> Tensor:
 @primitive
 def _slogdet(x: Any) -> Any:
     sign, logabsdet = np.linalg.slogdet(x)
+    if not np.all(sign):
+        raise LinAlgError(f"slogdet: {_which(x.shape, sign == 0)} is singular")
     return sign.astype(x.dtype), logabsdet.astype(x.dtype)
 
 
@@ -245,9 +249,7 @@ _slogdet.defjvp(lambda t, y, x: (None, (t * _T(_inv(x))).sum((-2, -1))), batched
 
 
 def slogdet(x: ArrayLike) -> SlogdetResult:
-    """Sign and log |det| of square matrices, without overflow.
-
-    Of a singular matrix they are 0 and -inf, and the gradient is a LinAlgError naming the matrix.
+    """Sign and log |det| of square matrices, without overflow. LinAlgError names a singular one.
 
     >>> import wengert as wg
     >>> wg.linalg.slogdet([[0.0, 1.0], [1.0, 0.0]])
