@@ -163,13 +163,14 @@ def test_stub_of_elementwise_functions_holds_the_op_table(typed_copy, tmp_path):
 
 # --- layers ----------------------------------------------------------------------------------------------------
 
-# What each folder of cpp/ may include besides itself. kernels/table.h is all that anybody sees of the kernels, and
-# the page of derivatives is all that the kernels see of the ops.
+# What each folder of cpp/ may include besides itself. kernels/table.h is all that anybody sees of the kernels, the page
+# of derivatives all that the kernels see of the ops, and the thread pool, which knows no tape, all that ops see of the
+# engine.
 MAY_INCLUDE = {
     "kernels": {"ops/elementwise.def", "ops/elementwise.h"},
-    "ops": {"kernels/table.h", "kernels/threads.h"},
-    "engine": {"kernels/table.h", "kernels/threads.h", "ops/*"},
-    "bindings": {"kernels/table.h", "kernels/threads.h", "kernels/select.h", "ops/*", "engine/*"},
+    "ops": {"kernels/table.h", "engine/threads.h"},
+    "engine": {"kernels/table.h", "ops/*"},
+    "bindings": {"kernels/table.h", "kernels/select.h", "ops/*", "engine/*"},
 }
 
 
@@ -184,6 +185,12 @@ def test_cpp_includes_point_one_way(folder):
     assert wrong == []
 
 
+def test_thread_pool_knows_no_tape():
+    for path in (ROOT / "cpp/engine/threads.h", ROOT / "cpp/engine/threads.cpp"):
+        headers = re.findall(r'#include "([^"]+)"', path.read_text(encoding="utf-8"))
+        assert set(headers) <= {"engine/threads.h", "kernels/table.h"}
+
+
 def test_only_bindings_know_python():
     python = re.compile(r"pybind11|Python\.h|\bPy[A-Z_]\w+")
     others = [p for p in files(".cpp", ".h", ".def", folders=("cpp",)) if p.parent.name != "bindings"]
@@ -195,7 +202,7 @@ def test_kernel_headers_use_no_standard_library():
     harmless = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
     wrong = []
     for path in (ROOT / "cpp/kernels/kernels.cpp", *(ROOT / "cpp/kernels").glob("*.h")):
-        if path.stem not in ("select", "threads"):
+        if path.stem != "select":
             wrong += set(re.findall(r"#include <([^>]+)>", path.read_text(encoding="utf-8"))) - harmless
     assert wrong == []
 
@@ -330,6 +337,7 @@ def test_every_document_is_in_the_index():
     assert {name for name in documents if f"({name})" not in index} == set()
 
 
+@pytest.mark.slow
 def test_one_line_adds_an_op(tmp_path):
     """The line in docs/adding-an-op.md, added to a copy of the source, is a function in Python with its derivatives."""
     document = (ROOT / "docs/adding-an-op.md").read_text(encoding="utf-8")
@@ -343,8 +351,9 @@ def test_one_line_adds_an_op(tmp_path):
     shutil.copy(ROOT / "CMakeLists.txt", source)
     page = source / "cpp/ops/elementwise.def"
     page.write_text(page_of_derivatives().replace("\n// Activations\n", f"\n// Activations\n{line}\n"))
-    # Least instruction set and no optimisation: this is about the line, not about speed.
-    configure(source, tmp_path / "build", "-DWENGERT_ISAS=baseline", "-DCMAKE_BUILD_TYPE=Debug")
+    # The least instruction set, hardly optimised: this is about the line, not about speed.
+    quick = ["-DWENGERT_ISAS=baseline", "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0"]
+    configure(source, tmp_path / "build", *quick)
     run(script("cmake"), "--build", tmp_path / "build", "--target", "_core", "elementwise_stub")
     for built in ("_core*.so", "_elementwise.pyi"):
         (path,) = (tmp_path / "build").glob(built)
