@@ -141,6 +141,8 @@ def main():
         BASELINE.write_text(json.dumps({"compiler": compiler(), "instructions": counts}, indent=2) + "\n")
         print(f"{len(counts)} instruction counts written to {BASELINE.relative_to(ROOT)}")
         return
+    if not BASELINE.exists():
+        sys.exit(f"no {BASELINE.relative_to(ROOT)}: write it with python bench/regress.py --renew")
     baseline = json.loads(BASELINE.read_text())
     good = True
     if baseline["compiler"] == compiler():
