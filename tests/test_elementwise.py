@@ -40,7 +40,9 @@ REFERENCES = {
     "softplus": lambda x: np.logaddexp(0, x),
     "normal_pdf": lambda x: np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi),
     "normal_cdf": scipy.special.ndtr,
-    "lgamma": scipy.special.gammaln,
+    "lgamma": lambda x: np.where(x == -np.inf, np.inf, scipy.special.gammaln(x)),  # C's; SciPy has -inf there
+    "polygamma": lambda n, x: polygamma(n, x),
+    "sinc": lambda x: np.where(np.isinf(x) | ((x == np.round(x)) & (x != 0)), 0.0, np.sinc(x)),  # exact zeros
     "gelu": lambda x: limits(x, x * scipy.special.ndtr(x)),
     "gelu_tanh": lambda x: limits(x, 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
     "silu": lambda x: limits(x, x * scipy.special.expit(x)),
@@ -50,6 +52,14 @@ REFERENCES = {
 def limits(x, y):
     """y with its limits where x is infinite."""
     return np.where(x == np.inf, np.inf, np.where(x == -np.inf, -0.0, y))
+
+
+def polygamma(n, x):
+    """SciPy's, with the order rounded, for orders up to 30 and x >= 0."""
+    n = np.round(n)
+    known = (n >= 1) & (n <= 30) & (x >= 0)
+    y = scipy.special.polygamma(np.where(known, n, 1).astype(int), np.where(known, x, 1.0))
+    return np.where(n == 0, scipy.special.psi(x), np.where(known, y, np.nan))
 
 
 def reference(name):

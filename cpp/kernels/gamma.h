@@ -19,7 +19,7 @@ WENGERT_INLINE F64 sin_pi(F64 x) {
 WENGERT_NOINLINE F64 sinc(F64 x) {
   const F64 u = abs(x);
   const F64 y = sin_pi(u) / (3.141592653589793 * u);
-  return where(u < 1e-9, 1.0, where(u == infinity, 0.0, y));
+  return where(u < 1e-9, 1.0, where(u == infinity, 0.0, y + 0.0));  // + 0: no -0 at whole numbers
 }
 
 WENGERT_NOINLINE F64 lgamma(F64 x) {
@@ -80,7 +80,7 @@ WENGERT_NOINLINE F64 digamma(F64 x) {
   const F64 y = where(a < 10.0, near, far);
   const F64 r = a - round(a);
   const F64 reflected = y + s + 3.141592653589793 / tan(3.141592653589793 * r);
-  return where(x < 0.0, where(r == 0.0, not_a_number, reflected), y);
+  return where(x < 0.0, where(r == 0.0, not_a_number, reflected), where(x == 0.0, -1.0 / x, y));
 }
 
 // The derivative of order n (rounded to a whole number, at most 30) of digamma, for x > 0:
