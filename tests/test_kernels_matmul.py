@@ -76,7 +76,16 @@ def test_rows_do_not_depend_on_their_number(isa, dtype):
 def test_accumulate_and_bias(isa, dtype):
     """(C + AB) + bias, the bits of three separate operations."""
     rng = np.random.default_rng(2)
-    for m, k, n in [(5, 7, 1), (5, 7, 3), (1, 20, 40), (20, 33, 50), (17, 0, 9), (3, 1100, 40), (1, 1100, 20), (30, 1300, 5)]:
+    for m, k, n in [
+        (5, 7, 1),
+        (5, 7, 3),
+        (1, 20, 40),
+        (20, 33, 50),
+        (17, 0, 9),
+        (3, 1100, 40),
+        (1, 1100, 20),
+        (30, 1300, 5),
+    ]:
         for flags in FLAGS:
             a, b = operands(rng, m, k, n, dtype)
             c, bias = rng.standard_normal((m, n)).astype(dtype), rng.standard_normal(n).astype(dtype)

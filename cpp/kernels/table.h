@@ -13,8 +13,7 @@ using index_t = std::int64_t;
 enum MapId : int {
 #define UNARY(NAME, DOC, DOMAIN, F, DX) map_##NAME, map_##NAME##_d0,
 #define BINARY(NAME, DOC, DOMAIN, F, DA, DB) map_##NAME, map_##NAME##_d0, map_##NAME##_d1,
-#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC) \
-  map_##NAME, map_##NAME##_d0, map_##NAME##_d1, map_##NAME##_d2,
+#define TERNARY(NAME, DOC, DOMAIN, F, DA, DB, DC) map_##NAME, map_##NAME##_d0, map_##NAME##_d1, map_##NAME##_d2,
 #define PREDICATE(NAME, DOC, DOMAIN, F) map_##NAME,
 #include "ops/elementwise.def"
   n_maps
