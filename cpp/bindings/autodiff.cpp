@@ -115,6 +115,7 @@ void bind_autodiff(py::module_& m) {
   m.def("end_transform", [](std::uint64_t before) { transform_start() = before; });
   m.def("detached_numpy", [](const Tensor& t) { return to_numpy(t); });
   m.def("tape_length", [] { return engine::current_tape().length; });
+  m.def("allocation_count", &engine::allocation_count);
   m.def("memory_use", [] {
     const auto use = engine::memory_use();
     return py::make_tuple(use.live, use.cached);

@@ -211,6 +211,7 @@ class Recording {
     }
     tape->grad_reads.clear();
     tape->grad_writes.clear();
+    tape->grad_absent.clear();
     const auto kept = std::exchange(tape->kept, {}), operands = std::exchange(tape->operands, {});
     tape->release();
   }

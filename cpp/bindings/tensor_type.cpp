@@ -128,9 +128,9 @@ PyObject* as_float(PyObject* self) {
 }
 PyObject* as_int(PyObject* self) {
   return guarded([&] {
-    if (unwrap(self).dtype() == DType::i64 && unwrap(self).size() == 1)
-      return PyLong_FromLongLong(*unwrap(self).data<index_t>());
-    return PyLong_FromDouble(only_number(self, "int(x)"));
+    const double x = only_number(self, "int(x)");
+    const Tensor t = unwrap(self);
+    return t.dtype() == DType::i64 ? PyLong_FromLongLong(*t.data<index_t>()) : PyLong_FromDouble(x);
   });
 }
 PyObject* as_index(PyObject* self) {
@@ -139,6 +139,7 @@ PyObject* as_index(PyObject* self) {
     if (t.dtype() != DType::i64 || t.size() != 1)
       throw TypeError("only an integer tensor of one element can be an index, got " + std::string(name_of(t.dtype())) +
                       " of shape " + t.shape().str());
+    refuse_escape(t, "an index");
     return PyLong_FromLongLong(*t.data<index_t>());
   });
 }

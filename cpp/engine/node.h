@@ -25,6 +25,7 @@ struct Tape {
   bool compiling = false;                             // a recording for a Program (program.h), which needs to know:
   std::vector<std::pair<Tensor, Tensor>> grad_reads;  // leaves whose earlier .grad was added to, and that .grad
   std::vector<Tensor> grad_writes;                    // leaves whose .grad was set
+  std::vector<Tensor> grad_absent;                    // leaves that had none when a backward came to them first
   std::atomic<std::uint32_t> refs{1};
 
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }

@@ -127,6 +127,7 @@ struct ProgramBuilder {
       const int id = id_of(node(before));
       program.grad_reads_.emplace_back(id, leaf);
     }
+    program.grad_absent_ = tape.grad_absent;
     std::vector<Value*> seen;
     for (const Tensor& leaf : tape.grad_writes) {
       if (std::find(seen.begin(), seen.end(), leaf.get()) != seen.end()) continue;
@@ -556,8 +557,9 @@ Program::~Program() {
 }
 
 bool Program::applies() const {
-  return std::all_of(grad_reads_.begin(), grad_reads_.end(),
-                     [](auto& r) { return node(r.second)->adjoint != nullptr; });
+  const auto has_grad = [](const Tensor& leaf) { return node(leaf)->adjoint != nullptr; };
+  return std::all_of(grad_reads_.begin(), grad_reads_.end(), [&](auto& r) { return has_grad(r.second); }) &&
+         std::none_of(grad_absent_.begin(), grad_absent_.end(), has_grad);
 }
 
 void Program::bind(const void* const* arguments) {

@@ -71,6 +71,7 @@ class Program {
   std::vector<Tensor> written_;                     // leaves that effects change
   std::vector<std::pair<int, int>> arguments_;      // slot, argument
   std::vector<std::pair<int, Tensor>> grad_reads_;  // slot, leaf whose .grad was there before
+  std::vector<Tensor> grad_absent_;                 // leaves that must have no .grad to begin with
   std::vector<Tensor> grad_clears_;
   std::vector<Output> outputs_;
   std::size_t n_results_ = 0;

@@ -369,6 +369,9 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
     for (auto& [leaf, g] : s.results) {
       if (s.remember) root->tape->adjoints[leaf] = g;
       if (Tape& t = current_tape(); t.compiling) {
+        const bool first = std::none_of(t.grad_writes.begin(), t.grad_writes.end(),
+                                        [leaf = leaf](const Tensor& w) { return w.get() == leaf; });
+        if (first && !leaf->adjoint) t.grad_absent.push_back(handle(leaf));
         t.grad_writes.push_back(handle(leaf));
         if (leaf->adjoint && !static_cast<Node*>(leaf->adjoint)->op)
           t.grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));

@@ -104,42 +104,34 @@ def fit(
             return nn.mse_loss(outputs, targets)
         return nn.cross_entropy(outputs, targets, label_smoothing=LABEL_SMOOTHING)
 
-    def train_step(xb: Array, yb: Array) -> wg.Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(model(xb), yb)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def epoch() -> float:
-        model.train()
-        order, total = rng.permutation(len(train)), 0.0
-        for start in range(0, len(train), chosen.batch_size):
-            rows = order[start : start + chosen.batch_size]
-            total += train_step(train.x[rows], train.y[rows]).item() * len(rows)
-        return total / len(train)
-
     history = History(ended=f"ran all {chosen.epochs} epochs")
     best = (np.inf, 0, model.state_dict())  # loss, epoch and weights in one, so that Ctrl-C cannot part them
     name = "accuracy" if model.schema.classes else "R²"
     often = 0.1 if sys.stderr.isatty() else 10  # seconds; a log file needs fewer lines than a terminal
     bar = tqdm(total=chosen.epochs, unit="epoch", dynamic_ncols=True, mininterval=often)
+
+    def on_epoch(number: int, train_loss: float) -> bool:
+        nonlocal best
+        outputs = model.outputs(validation.x)
+        loss, score = loss_of(outputs, validation.y).item(), report.score(outputs, validation.y)
+        history.epochs.append(Epoch(train_loss, loss, score))
+        bar.set_postfix_str(f"loss {train_loss:.4f}, validation {loss:.4f}, {name} {score:.4f}", refresh=False)
+        bar.update()
+        if not np.isfinite(train_loss + loss):
+            history.ended = f"the loss became {train_loss:g} in epoch {number}; a smaller --lr may help"
+            return True
+        if loss < best[0]:
+            best = (loss, number, model.state_dict())
+        elif number - best[1] >= chosen.patience:
+            history.ended = f"no better validation loss for {chosen.patience} epochs"
+            return True
+        return False
+
     try:
-        for number in range(1, chosen.epochs + 1):
-            train_loss = epoch()
-            outputs = model.outputs(validation.x)
-            loss, score = loss_of(outputs, validation.y).item(), report.score(outputs, validation.y)
-            history.epochs.append(Epoch(train_loss, loss, score))
-            bar.set_postfix_str(f"loss {train_loss:.4f}, validation {loss:.4f}, {name} {score:.4f}", refresh=False)
-            bar.update()
-            if not np.isfinite(train_loss + loss):
-                history.ended = f"the loss became {train_loss:g} in epoch {number}; a smaller --lr may help"
-                break
-            if loss < best[0]:
-                best = (loss, number, model.state_dict())
-            elif number - best[1] >= chosen.patience:
-                history.ended = f"no better validation loss for {chosen.patience} epochs"
-                break
+        nn.fit(
+            model, train.x, train.y, loss_of, optimizer,
+            batch_size=chosen.batch_size, epochs=chosen.epochs, seed=rng, on_epoch=on_epoch,
+        )  # fmt: skip
     except KeyboardInterrupt:
         history.ended, history.interrupted = "interrupted", True
     finally:

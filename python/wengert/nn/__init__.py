@@ -10,6 +10,7 @@
 """
 
 from wengert.nn import init
+from wengert.nn.fit import fit
 from wengert.nn.layers import ACTIVATIONS, MLP, BatchNorm1d, Dropout, LayerNorm, Linear, Sequential
 from wengert.nn.losses import (
     binary_cross_entropy_with_logits,
@@ -32,6 +33,7 @@ __all__ = [
     "Sequential",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "fit",
     "huber_loss",
     "init",
     "l1_loss",

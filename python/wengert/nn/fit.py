@@ -1,0 +1,79 @@
+"""The epoch loop, in native code: batches are gathered and the compiled step replayed without coming back to Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from wengert import _core
+from wengert._compile import compile
+from wengert._tensor import ArrayLike, Tensor, asarray
+from wengert.nn.init import Seed
+from wengert.nn.module import Module
+from wengert.optim import Optimizer
+
+
+def fit(
+    model: Module,
+    x: ArrayLike,
+    y: ArrayLike,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    optimizer: Optimizer,
+    *,
+    batch_size: int = 32,
+    epochs: int = 1,
+    shuffle: bool = True,
+    seed: Seed = None,
+    on_epoch: Callable[[int, float], object] | None = None,
+    on_progress: Callable[[int, int, float], None] | None = None,
+    interval: float = 0.1,
+) -> list[float]:
+    """Trains ``model`` on the rows of x and y; returns the mean loss of each epoch.
+
+    x and y have one row a sample. ``loss(model(batch_x), batch_y)`` is one number, such as :func:`wengert.nn.mse_loss`;
+    a last batch with fewer rows is a step like the others. ``on_epoch(number, mean_loss)`` is called after each epoch and
+    ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
+    Ctrl-C is noticed within a tenth of a second, between steps. Raises ValueError if x and y differ in rows or have none.
+
+    >>> import numpy as np, wengert as wg
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> model = wg.nn.MLP([1, 16, 1], activation="tanh", seed=0)
+    >>> optimizer = wg.optim.Adam(model.parameters(), lr=0.02)
+    >>> losses = wg.nn.fit(model, x, x**2, wg.nn.mse_loss, optimizer, batch_size=16, epochs=100, seed=0)
+    >>> losses[-1] < 0.01 < losses[0]
+    True
+    """
+    x, y = asarray(x), asarray(y)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise ValueError(f"fit: x of shape {x.shape} and y of shape {y.shape} need the same number of rows")
+    if len(x) == 0:
+        raise ValueError("fit: no rows to learn from")
+    if batch_size < 1:
+        raise ValueError(f"fit: batch_size must be at least 1, got {batch_size}")
+    rng = np.random.default_rng(seed)
+
+    @compile
+    def step(batch_x: Tensor, batch_y: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        value = loss(model(batch_x), batch_y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    was_training = model.training
+    model.train()
+    history = []
+    try:
+        for number in range(1, epochs + 1):
+            order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
+            losses = _core.compiled_epoch(step, [x, y], asarray(order), batch_size, on_progress, interval).numpy()
+            rows = np.full(len(losses), batch_size)
+            rows[-1] = len(x) - batch_size * (len(losses) - 1)
+            history.append(float(losses @ rows) / len(x))
+            if on_epoch is not None and on_epoch(number, history[-1]):
+                break
+            model.train()  # a callback may have evaluated it
+    finally:
+        model.train(was_training)
+    return history

@@ -1,0 +1,397 @@
+"""Compiled functions: a replay gives the bits of the plain function, keeps state live, and refuses what it cannot replay."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wengert as wg
+from wengert import _core
+
+RNG = np.random.default_rng(0)
+
+
+def bits(x: Any) -> bytes:
+    return np.asarray(wg.asarray(x).detach().numpy()).tobytes()
+
+
+def draw(op: dict[str, Any], shape: tuple[int, ...], dtype: str) -> list[np.ndarray]:
+    return [RNG.uniform(low, high, shape).astype(dtype) for low, high in op["domain"]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", _core.op_table, ids=lambda op: op["name"])
+def test_every_elementwise_op_replays_its_bits(op: dict[str, Any], dtype: str) -> None:
+    f = getattr(wg, op["name"])
+    f = getattr(_core, op["name"]) if f is not getattr(_core, op["name"]) else f
+
+    def program(*operands: Any) -> Any:
+        if not op["differentiable"]:
+            return f(*operands)
+        return wg.value_and_grad(lambda *a: wg.sum(f(*a) * 0.7), argnums=tuple(range(op["arity"])))(*operands)
+
+    compiled = wg.compile(program)
+    for shape in [(3,), (2500,)]:
+        compiled(*draw(op, shape, dtype))
+        operands = draw(op, shape, dtype)
+        replayed, eager = compiled(*operands), program(*operands)
+        for a, b in zip(_leaves(replayed), _leaves(eager), strict=True):
+            assert bits(a) == bits(b)
+    assert [s["replays"] for s in compiled.stats()] == [1, 1]
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return [leaf for part in tree for leaf in _leaves(part)] if isinstance(tree, (tuple, list)) else [tree]
+
+
+@st.composite
+def programs(draw: Any) -> tuple[list[tuple[str, int, int]], int]:
+    steps = draw(
+        st.lists(
+            st.tuples(st.sampled_from(["add", "mul", "tanh", "matmul", "sum", "relu", "T", "row", "softmax", "exp"]),
+                      st.integers(0, 9), st.integers(0, 9)),
+            min_size=1, max_size=14,
+        )
+    )  # fmt: skip
+    return steps, draw(st.integers(1, 5))
+
+
+def interpret(steps: list[tuple[str, int, int]], x: Any) -> Any:
+    values = [x]
+    for name, i, j in steps:
+        a, b = values[i % len(values)], values[j % len(values)]
+        results: dict[str, Callable[[], Any]] = {
+            "add": lambda a=a, b=b: a + b * 0.5,
+            "mul": lambda a=a, b=b: a * b * 0.3,
+            "tanh": lambda a=a: wg.tanh(a),
+            "matmul": lambda a=a, b=b: a @ b * 0.2,
+            "sum": lambda a=a: a + wg.sum(a, axis=0),
+            "relu": lambda a=a: wg.relu(a @ x + a[0]),
+            "T": lambda a=a: a.T,
+            "row": lambda a=a: a * a[0, 0] + a[:, :1],
+            "softmax": lambda a=a: wg.softmax(a),
+            "exp": lambda a=a: wg.exp(-wg.square(a)),
+        }
+        values.append(results[name]())
+    return wg.sum(values[-1]) + wg.mean(values[len(values) // 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs())
+def test_random_programs_replay_their_bits(program: tuple[list[tuple[str, int, int]], int]) -> None:
+    steps, n = program
+    f = wg.value_and_grad(lambda x: interpret(steps, x))
+    compiled = wg.compile(f)
+    for _ in range(3):
+        x = RNG.standard_normal((n, n)).astype(np.float32)
+        (a, da), (b, db) = compiled(x), f(x)
+        assert bits(a) == bits(b) and bits(da) == bits(db)
+
+
+def trainer(optimizer: str, dropout: float = 0.0, norm: bool = False) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
+    model = wg.nn.MLP([5, 17, 9, 3], activation="gelu", dropout=dropout, seed=1)
+    if norm:
+        model = wg.nn.Sequential(wg.nn.BatchNorm1d(5), model, wg.nn.LayerNorm(3))
+    kinds = {
+        "sgd": lambda p: wg.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        "plain": lambda p: wg.optim.SGD(p, lr=0.1),
+        "adam": lambda p: wg.optim.Adam(p, lr=0.01),
+        "adamw": lambda p: wg.optim.AdamW(p, lr=0.01),
+        "rmsprop": lambda p: wg.optim.RMSprop(p, lr=0.01, momentum=0.5),
+        "adagrad": lambda p: wg.optim.Adagrad(p, lr=0.01, lr_decay=0.1),
+    }
+    opt = kinds[optimizer](model.parameters())
+
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = wg.nn.cross_entropy(model(x), y)
+        loss.backward()
+        wg.optim.clip_grad_norm_(model.parameters(), 1.0)
+        opt.step()
+        return loss
+
+    return model, opt, step
+
+
+def batches(n: int, rows: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(3)
+    return [(rng.standard_normal((rows, 5)).astype(np.float32), rng.integers(0, 3, rows)) for _ in range(n)]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "plain", "adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize(("dropout", "norm"), [(0.0, False), (0.3, True)])
+def test_training_replays_its_bits(optimizer: str, dropout: float, norm: bool) -> None:
+    eager, eager_opt, eager_step = trainer(optimizer, dropout, norm)
+    model, opt, plain_step = trainer(optimizer, dropout, norm)
+    step = wg.compile(plain_step)
+    for i, (x, y) in enumerate(batches(12)):
+        if i == 6:  # a schedule
+            opt.lr = eager_opt.lr = 0.003
+        assert bits(step(x, y)) == bits(eager_step(x, y)), i
+        for p, q in zip(model.parameters(), eager.parameters(), strict=True):
+            assert bits(p.grad) == bits(q.grad)
+    for name, value in eager.state_dict().items():
+        assert value.tobytes() == model.state_dict()[name].tobytes(), name
+    assert opt.state_dict().keys() == eager_opt.state_dict().keys()
+    for name, value in eager_opt.state_dict().items():
+        assert value.tobytes() == opt.state_dict()[name].tobytes(), name
+    assert step.stats()[0]["replays"] == 11
+
+
+def test_passes_are_visible() -> None:
+    _, _, plain = trainer("adam")
+    step = wg.compile(plain)
+    for x, y in batches(2):
+        step(x, y)
+    (stats,) = step.stats()
+    assert stats["epilogues"] >= 3 and stats["folded"] > 0 and stats["steps"] < stats["recorded"]
+    assert "@" in str(step) and "adam(" in str(step)
+
+    f = wg.compile(lambda x: (wg.exp(x) + wg.exp(x), wg.sin(x) * 0.0)[0])
+    f(np.ones(3))
+    (stats,) = f.stats()
+    assert stats["merged"] == 1 and stats["dead"] >= 2 and stats["steps"] == 1
+
+
+def test_profile_lists_the_steps() -> None:
+    f = wg.compile(lambda a, b: wg.tanh(a @ b))
+    a = np.ones((8, 8))
+    f(a, a)
+    profile = f.profile(a, a, repeats=3)
+    assert [s.flops for s in profile.steps] == [2 * 8**3]
+    assert "then tanh" in str(profile) and "in all" in str(profile)
+    with pytest.raises(ValueError, match="nothing was recorded"):
+        f.profile(np.ones(2))
+
+
+def test_replay_allocates_nothing() -> None:
+    _, _, plain = trainer("adam")
+    step = wg.compile(plain)
+    (x, y), *_ = batches(1)
+    loss = None
+    for _ in range(4):
+        loss = step(x, y)
+    before = _core.allocation_count()
+    for _ in range(50):
+        loss = step(x, y)
+    assert _core.allocation_count() == before
+    assert np.isfinite(loss.item())
+
+
+def test_results_are_not_overwritten_by_later_replays() -> None:
+    f = wg.compile(lambda x: x * 2.0)
+    results = [f(np.full(3, float(i))) for i in range(8)]
+    assert [r.numpy()[0] for r in results] == [2.0 * i for i in range(8)]
+    views = [f(np.full(3, float(i))).numpy() for i in range(8)]
+    assert [v[0] for v in views] == [2.0 * i for i in range(8)]
+
+
+def test_parameters_are_live_both_ways() -> None:
+    w = wg.tensor([1.0, 2.0], requires_grad=True)
+    f = wg.compile(lambda x: wg.sum(w * x))
+    assert f(np.ones(2)).item() == f(np.ones(2)).item() == 3.0
+    w.assign([10.0, 20.0])
+    assert f(np.ones(2)).item() == 30.0
+
+    double = wg.compile(lambda: w.assign(w * 2.0))
+    view = w.numpy()
+    double(), double()
+    assert w.tolist() == [40.0, 80.0] and view.tolist() == [10.0, 20.0]
+
+
+def test_gradients_accumulate_across_replays() -> None:
+    w = wg.tensor([1.0, 2.0], requires_grad=True)
+    f = wg.compile(lambda x: wg.sum(w * x).backward())
+    for _ in range(4):
+        f(np.ones(2))
+    assert w.grad.tolist() == [4.0, 4.0]
+    held = w.grad
+    f(np.ones(2))
+    assert w.grad.tolist() == [5.0, 5.0] and held.tolist() == [4.0, 4.0]
+    w.grad = None
+    f(np.ones(2))
+    assert w.grad.tolist() == [1.0, 1.0]
+
+
+def test_new_kinds_of_arguments_record_anew() -> None:
+    f = wg.compile(lambda x, k=1, flag=True: x * k if flag else -x)
+    for _ in range(2):
+        assert f(np.ones(2)).tolist() == [1.0, 1.0]
+        assert f(np.ones(3, np.float32)).dtype == np.float32
+        assert f(np.ones(2), 3).tolist() == [3.0, 3.0]
+        assert f(np.ones(2), k=4).tolist() == [4.0, 4.0]
+        assert f(np.ones(2), flag=False).tolist() == [-1.0, -1.0]
+    assert len(f.stats()) == 5
+
+
+def test_nested_structures_and_odd_arrays() -> None:
+    f = wg.compile(lambda p, xs: {"sum": p["a"] + xs[0], "pair": (xs[1][0], [p["b"] * 2.0])})
+    for k in (1.0, 2.0):
+        out = f({"a": np.full(2, k), "b": np.float64(k)}, [np.arange(8.0)[::4], (np.ones((2, 2)).T * k,)])
+        assert out["sum"].tolist() == [k, k + 4] and out["pair"][0].tolist() == [[k, k], [k, k]]
+        assert out["pair"][1][0].item() == 2 * k
+    assert f.stats()[0]["replays"] == 1
+
+
+def test_limit_says_what_kept_changing() -> None:
+    f = wg.compile(lambda x, k: x * k, limit=3)
+    for k in range(3):
+        f(np.ones(2), float(k))
+    with pytest.raises(RuntimeError, match=r"(?s)recorded 3 times already.*float64\(2,\) 2\.0"):
+        f(np.ones(2), 99.0)
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        lambda x: x * float(x[0]),
+        lambda x: x * x[0].item(),
+        lambda x: wg.tensor(x.numpy() * 2),
+        lambda x: x if x[0] > 0 else -x,
+        lambda x: np.asarray(x),
+        lambda x: x * int(wg.argmax(x)),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_with_its_line(escape: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"test_compile\.py:\d+.*inside a compiled function"):
+        wg.compile(escape)(np.ones(3))
+    assert wg.compile(lambda x: x + 1.0)(np.ones(3)).tolist() == [2.0] * 3  # recording goes on
+
+
+def test_exceptions_leave_everything_as_it_was() -> None:
+    model, opt, plain = trainer("adam")
+    step = wg.compile(plain)
+    x, y = batches(1)[0]
+    with pytest.raises(IndexError, match="label 7"):
+        step(x, np.full(12, 7))
+    before = {k: v.tobytes() for k, v in model.state_dict().items()}
+    step(x, y)
+    step(x, y)
+    before = {k: v.tobytes() for k, v in model.state_dict().items()}
+    with pytest.raises(IndexError, match="label 7"):
+        step(x, np.full(12, 7))
+    assert before == {k: v.tobytes() for k, v in model.state_dict().items()}
+    step(x, y)
+    assert before != {k: v.tobytes() for k, v in model.state_dict().items()}
+
+
+def test_eight_threads_on_one_compiled_function() -> None:
+    f = wg.compile(wg.value_and_grad(lambda x: wg.sum(wg.tanh(x @ x.T))))
+    xs = [RNG.standard_normal((6, 6)) for _ in range(8)]
+    expected = [[bits(t) for t in wg.value_and_grad(lambda x: wg.sum(wg.tanh(x @ x.T)))(x)] for x in xs]
+    wrong: list[int] = []
+
+    def run(i: int) -> None:
+        for _ in range(50):
+            if [bits(t) for t in f(xs[i])] != expected[i]:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_compiled_functions_nest_and_differentiate() -> None:
+    inner = wg.compile(lambda x: wg.sin(x) * x)
+    outer = wg.compile(lambda x: wg.sum(inner(x) + inner(x)))
+    for _ in range(2):
+        np.testing.assert_allclose(outer(np.ones(2)).item(), 4 * np.sin(1.0), rtol=1e-15)
+    gradient = wg.grad(lambda x: wg.sum(inner(x)))(np.ones(2))
+    np.testing.assert_allclose(gradient.numpy(), np.sin(1.0) + np.cos(1.0), rtol=1e-15)
+    hessian = wg.compile(wg.hessian(lambda x: wg.sum(x**3)))
+    for k in (1.0, 2.0):
+        np.testing.assert_allclose(hessian(np.full(2, k)).numpy(), np.diag([6 * k, 6 * k]), rtol=1e-14)
+
+
+def test_methods_and_decorators() -> None:
+    class Scaler:
+        def __init__(self, k: float) -> None:
+            self.k = wg.tensor(k)
+
+        @wg.compile
+        def __call__(self, x: Any) -> Any:
+            """Scales."""
+            return x * self.k
+
+    a, b = Scaler(2.0), Scaler(3.0)
+    for _ in range(2):
+        assert a(np.ones(1)).item() == 2.0 and b(np.ones(1)).item() == 3.0
+    assert Scaler.__call__.__doc__ == "Scales."
+
+
+def test_training_mode_is_part_of_the_key() -> None:
+    model = wg.nn.Sequential(wg.nn.Dropout(0.5, seed=0))
+    f = wg.compile(lambda x: model(x))
+    x = np.ones(100)
+    assert 0 in f(x).numpy() and 0 in f(x).numpy()
+    model.eval()
+    assert f(x).tolist() == f(x).tolist() == [1.0] * 100
+    model.train()
+    assert bits(f(x)) != bits(f(x))
+    assert len(f.stats()) == 2
+
+
+def test_check_compares_replay_with_the_function() -> None:
+    w = wg.tensor(1.0, requires_grad=True)
+    good = wg.compile(lambda x: w.assign(w + x), check=True)
+    for _ in range(3):
+        good(np.float64(1.0))
+    assert w.item() == 4.0
+
+    calls = [0.0]
+
+    def impure(x: Any) -> Any:
+        calls[0] += 1
+        return x * calls[0]
+
+    bad = wg.compile(impure, check=True)
+    with pytest.raises(AssertionError, match="result 0 differs"):
+        for _ in range(3):
+            bad(np.ones(2))
+
+
+def test_fit_equals_the_loop_by_hand() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal((50, 5)).astype(np.float32), rng.integers(0, 3, 50)
+    model, opt, _ = trainer("adam", dropout=0.2)
+    by_hand, hand_opt, _ = trainer("adam", dropout=0.2)
+    history = wg.nn.fit(model, x, y, wg.nn.cross_entropy, opt, batch_size=16, epochs=3, seed=9)
+    order_rng = np.random.default_rng(9)
+    for epoch in range(3):
+        order, total = order_rng.permutation(50), 0.0
+        for first in range(0, 50, 16):
+            rows = order[first : first + 16]
+            hand_opt.zero_grad()
+            loss = wg.nn.cross_entropy(by_hand(x[rows]), y[rows])
+            loss.backward()
+            hand_opt.step()
+            total += loss.item() * len(rows)
+        np.testing.assert_allclose(history[epoch], total / 50, rtol=1e-12)
+    for p, q in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert bits(p) == bits(q)
+
+
+def test_fit_reports_stops_and_refuses() -> None:
+    x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    model = wg.nn.MLP([1, 4, 1], seed=0)
+    opt = wg.optim.SGD(model.parameters(), lr=0.1)
+    seen: list[tuple[int, int, float]] = []
+    history = wg.nn.fit(
+        model, x, x**2, wg.nn.mse_loss, opt, batch_size=8, epochs=9,
+        on_epoch=lambda number, loss: number == 2, on_progress=lambda *a: seen.append(a), interval=0.0,
+    )  # fmt: skip
+    assert len(history) == 2 and [b for b, _, _ in seen] == [*range(1, 9)] * 2
+    for bad, message in [((x, x[:3]), "same number of rows"), ((x[:0], x[:0]), "no rows")]:
+        with pytest.raises(ValueError, match=message):
+            wg.nn.fit(model, *bad, wg.nn.mse_loss, opt)
+    with pytest.raises(ValueError, match="batch_size"):
+        wg.nn.fit(model, x, x, wg.nn.mse_loss, opt, batch_size=0)
