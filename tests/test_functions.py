@@ -436,6 +436,32 @@ def test_numpys_functions_are_differentiated(f):
     check(f, f, X)
 
 
+METHODS = [
+    lambda x: x.prod(1),
+    lambda x: x.var(0),
+    lambda x: x.std(ddof=1),
+    lambda x: x.cumsum(0),
+    lambda x: x.cumprod(),
+    lambda x: x[:, None].squeeze(1).swapaxes(0, 1),
+    lambda x: x.ravel().repeat(2),
+    lambda x: x.diagonal(1),
+    lambda x: x.trace(),
+    lambda x: x.dot(x.T),
+    lambda x: x.clip(-0.5, 0.5),
+]
+
+
+@pytest.mark.parametrize("f", METHODS)
+def test_methods_are_those_of_arrays(f):
+    check(f, f, X)
+
+
+def test_methods_that_find_positions():
+    x = wg.tensor(X)
+    assert x.argmax().item() == X.argmax() and x.argmin(1).tolist() == X.argmin(1).tolist()
+    assert (x > 0).any().item() is True and (x > 0).all(0).tolist() == (X > 0).all(0).tolist()
+
+
 def test_per_sample_gradients_of_a_network():
     """The Jacobian of one loss per sample holds each sample's gradient."""
     w0, w1, x = values(4, 5), values(5, 2), values(6, 4, seed=3)

@@ -82,6 +82,64 @@ class Tensor(_core.TensorBase):
 
         return _reductions.min(self, axis, keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`wengert.prod`."""
+        from wengert import _reductions
+
+        return _reductions.prod(self, axis, keepdims)
+
+    def var(
+        self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None
+    ) -> Tensor:
+        """See :func:`wengert.var`."""
+        from wengert import _reductions
+
+        return _reductions.var(self, axis, correction, keepdims, ddof)
+
+    def std(
+        self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None
+    ) -> Tensor:
+        """See :func:`wengert.std`."""
+        from wengert import _reductions
+
+        return _reductions.std(self, axis, correction, keepdims, ddof)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """See :func:`wengert.cumulative_sum`."""
+        from wengert import _reductions
+
+        return _reductions.cumulative_sum(self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        """See :func:`wengert.cumulative_prod`."""
+        from wengert import _reductions
+
+        return _reductions.cumulative_prod(self, axis)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        """See :func:`wengert.argmax`."""
+        from wengert import _reductions
+
+        return _reductions.argmax(self, axis)
+
+    def argmin(self, axis: int | None = None) -> Tensor:
+        """See :func:`wengert.argmin`."""
+        from wengert import _reductions
+
+        return _reductions.argmin(self, axis)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`wengert.any`."""
+        from wengert import _reductions
+
+        return _reductions.any(self, axis, keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`wengert.all`."""
+        from wengert import _reductions
+
+        return _reductions.all(self, axis, keepdims)
+
     def reshape(self, *shape: Any) -> Tensor:
         """See :func:`wengert.reshape`; the shape may be given as one tuple or as several numbers."""
         from wengert import _shapes
@@ -92,6 +150,52 @@ class Tensor(_core.TensorBase):
         """The axes in another order (default: reversed), as in NumPy."""
         order = axes[0] if len(axes) == 1 and axes[0] is not None and not isinstance(axes[0], int) else axes
         return _core.permute(self, list(order)) if order and order != (None,) else self.T
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """See :func:`wengert.squeeze`."""
+        from wengert import _shapes
+
+        return _shapes.squeeze(self, axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """See :func:`wengert.swapaxes`."""
+        from wengert import _shapes
+
+        return _shapes.swapaxes(self, axis1, axis2)
+
+    def ravel(self) -> Tensor:
+        """All elements in one axis."""
+        return self.flatten()
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """See :func:`wengert.diagonal`."""
+        from wengert import _shapes
+
+        return _shapes.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """See :func:`wengert.trace`."""
+        from wengert import _shapes
+
+        return _shapes.trace(self, offset, axis1, axis2)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        """See :func:`wengert.repeat`."""
+        from wengert import _shapes
+
+        return _shapes.repeat(self, repeats, axis)
+
+    def dot(self, other: ArrayLike) -> Tensor:
+        """See :func:`wengert.dot`."""
+        from wengert import _products
+
+        return _products.dot(self, other)
+
+    def clip(self, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
+        """See :func:`wengert.clip`."""
+        from wengert import _functions
+
+        return _functions.clip(self, min, max)
 
     def flatten(self) -> Tensor:
         """All elements in one axis."""
