@@ -231,23 +231,25 @@ Tensor Elementwise::jvp(Pushforward& p) const {
   return total;
 }
 
+// "A zero cotangent contributes zero", at every order: where g is 0 a pullback is 0 whatever its operands are, so they
+// get nothing from there, however infinite the derivatives of its formula. What is finite must pass: it is 0 there by
+// itself, but its derivative by g is not.
 namespace {
-// Operand 0, whose own cotangent (or tangent) does not pass where operand 1 is 0 and it is infinite or NaN. It stands
-// between a pullback's operands and its formula: where g is 0 the pullback is 0 whatever the operands are, so they get
-// nothing from there, however infinite the derivatives of the formula. That is "a zero cotangent contributes zero", at
-// every order. What is finite must pass: it is 0 there by itself, but its derivative by g is not.
+Tensor unless_undefined(const Tensor& g, const Tensor& t, const Tensor& otherwise) {
+  constexpr double inf = __builtin_inf();
+  return where((g != 0.0) | ((t > -inf) & (t < inf)), t, otherwise);
+}
+
+// Stands between an operand and the formula: operand 0, whose own cotangent does not pass where operand 1, the g of the
+// formula, is 0 and it is infinite or NaN.
 struct Gate final : Op {
   Gate() : Op("gate", 2) { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
   void vjp(Pullback& p) const override {
-    if (p.needs(0)) p.add_broadcast(0, pass(p.lazy_g(), p.input(1)));
+    if (p.needs(0)) p.add_broadcast(0, unless_undefined(p.input(1), p.lazy_g(), 0.0));
   }
   Tensor jvp(Pushforward& p) const override {
-    return p.has_tangent(0) ? pass(p.tangent(0), p.input(1)) : full(p.output_dtype(), p.output_shape(), 0);
-  }
-  static Tensor pass(const Tensor& t, const Tensor& g) {
-    constexpr double inf = __builtin_inf();
-    return where((g != 0.0) | ((t > -inf) & (t < inf)), t, 0.0);
+    return p.has_tangent(0) ? p.tangent(0) : full(p.output_dtype(), p.output_shape(), 0);
   }
 };
 const Gate gate_op;
@@ -264,7 +266,7 @@ template <class Rule>
 Tensor expand(const ElementwisePullback& op, const Rule& rule) {
   Tensor in[max_operands];
   const int last = rule.n_inputs() - 1;
-  if (op.reads >> last & 1) in[last] = rule.input(last);
+  in[last] = rule.input(last);
   for (int k = 0; k < last; ++k)
     if (op.reads >> k & 1) in[k] = gate(rule.input(k), in[last]);
   return op.formula(in);
@@ -276,9 +278,25 @@ void ElementwisePullback::vjp(Pullback& p) const {
   p.end_formula(expand(*this, p));
 }
 
+// Forwards, what comes out of the formula is looked at instead: without a tangent of its operands, which contribute
+// nothing where g is 0, the pullback of g's tangent is left.
 Tensor ElementwisePullback::jvp(Pushforward& p) const {
   p.begin_formula();
-  return p.end_formula(expand(*this, p));
+  const Tensor t = p.end_formula(expand(*this, p));
+  Tensor in[max_operands], of_g(0.0);
+  const int last = p.n_inputs() - 1;
+  bool moves = false;
+  for (int k = 0; k < last; ++k) {
+    if (!(reads >> k & 1)) continue;
+    in[k] = p.input(k);
+    moves = moves || p.has_tangent(k);
+  }
+  if (!moves) return t;
+  if (p.has_tangent(last)) {
+    in[last] = p.tangent(last);
+    of_g = apply(*this, {in, static_cast<std::size_t>(last + 1)}, t.dtype(), t.shape());
+  }
+  return unless_undefined(p.input(last), t, of_g);
 }
 
 Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {

@@ -237,7 +237,7 @@ struct LogSoftmax final : Op {
 };
 const LogSoftmax log_softmax_op;
 
-// Its derivative is softmax(x) = exp(x - y); 0 where all of x is -inf.
+// Its derivative is softmax(x); 0 where all of x is -inf. Not exp(x - y), which magnifies the rounding of y.
 struct LogSumExp final : Op {
   LogSumExp() : Op("logsumexp", 1 | reads_output) {}
   void run(const Array* in, int, const Array& out, Params) const override {
@@ -249,9 +249,7 @@ struct LogSumExp final : Op {
     });
   }
   static Tensor weights(const Tensor& x, const Tensor& y) {
-    const Tensor y1 = Reduce::spread(y, x.shape(), 1, false);
-    constexpr double inf = __builtin_inf();
-    return where(y1 == -inf, 0.0, exp(x - where(y1 == -inf, 0.0, y1)));
+    return where(Reduce::spread(y, x.shape(), 1, false) == -__builtin_inf(), 0.0, softmax(x));
   }
   void vjp(Pullback& p) const override {
     p.add(0,
