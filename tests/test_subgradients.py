@@ -5,6 +5,7 @@ An example is Python code, evaluated with the names of wengert, and what it must
 """
 
 # ruff: noqa: E501
+import itertools
 import re
 from pathlib import Path
 
@@ -192,6 +193,23 @@ def test_row(case, code, result):
         assert wg.grad(wg.square)(3.0).item() == 6.0  # nothing half done
     else:
         agree(evaluate(code), result)
+
+
+@pytest.mark.parametrize(
+    "inner", [wg.sqrt, wg.log, wg.reciprocal, lambda x: x * wg.log(x), lambda x: wg.pow(x, 0.5) * x]
+)
+def test_an_operand_not_selected_gets_nothing_at_any_order_in_any_mixture_of_modes(inner):
+    forward = lambda f: lambda x: wg.jvp(f, (x,), (1.0,))[1]  # noqa: E731
+    for order in (1, 2, 3):
+        for modes in itertools.product((wg.grad, forward), repeat=order):
+            f = lambda x: wg.where(x > 0, inner(x), 0.0)  # noqa: E731
+            for mode in modes:
+                f = mode(f)
+            assert f(0.0).item() == 0.0
+    x = np.array([0.0, 4.0])
+    gradient = wg.grad(lambda x: wg.sum(wg.where(x > 0, inner(x), 0.0)))
+    assert np.isfinite(wg.hessian(lambda x: wg.sum(wg.where(x > 0, inner(x), 0.0)))(x).numpy()).all()
+    assert gradient(x).numpy()[1] == wg.grad(inner)(4.0).item()
 
 
 def shown(result):
