@@ -46,7 +46,7 @@ class primitive:
     def __init__(self, fun: Callable[..., Any]):
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.name = getattr(fun, "__name__", "primitive")
+        self.name = getattr(fun, "__name__", "primitive").lstrip("_")  # as tapes, errors and notes show it
         self.vjps: tuple[Rule, ...] | None = None
         self.jvps: tuple[Rule, ...] | None = None
         self.vjps_batched = self.jvps_batched = False

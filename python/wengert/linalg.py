@@ -229,8 +229,9 @@ def det(x: ArrayLike) -> Tensor:
     """The determinants of square matrices. The gradient is the matrix of cofactors, exact also for singular matrices.
 
     >>> import wengert as wg
-    >>> wg.grad(wg.linalg.det)(wg.tensor([[1.0, 0.0], [0.0, 0.0]])).tolist()
-    [[0.0, 0.0], [0.0, 1.0]]
+    >>> wg.grad(wg.linalg.det)(wg.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    Tensor([[ 4., -2.],
+            [-2.,  1.]])
     """
     result: Tensor = _det(_matrices("det", x, square=True))
     return result
