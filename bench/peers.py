@@ -1,6 +1,6 @@
 """Wengert beside its peers, in one run, on one pinned core.
 
-    python bench/peers.py train | ops | elementwise | matmul | footprint [--repeats 9] [--only TEXT]
+    python bench/peers.py train | ops | elementwise | matmul | footprint [--repeats 9] [--only TEXT] [--cpu-time]
 
 Times are medians of alternating repeats: every contender runs once, then every contender again, so that a machine that
 slows down slows all of them. What counts are the ratios; absolute times drift. A peer that is not installed is left
@@ -58,11 +58,14 @@ def alternate(contenders, repeats):
     return {name: statistics.median(t) for name, t in times.items()}
 
 
+now = time.perf_counter
+
+
 def clock(f, calls):
-    start = time.perf_counter()
+    start = now()
     for _ in range(calls):
         f()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def show(title, rows, unit=1e-6):
@@ -539,7 +542,11 @@ def main():
     parser.add_argument("what", choices=commands)
     parser.add_argument("--repeats", type=int, default=9, help="alternating repeats (at least 7; default 9)")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time, for a machine that others use too")
     args = parser.parse_args()
+    if args.cpu_time:
+        global now
+        now = time.process_time
     warnings.simplefilter("ignore")
     versions = []
     for m in ("numpy", "torch", "jax", "autograd", "mygrad", "scikit-learn"):

@@ -72,6 +72,12 @@ def load(path: Path, with_metadata: bool = False) -> Any:
 
     FileNotFoundError if there is none, ValueError for a file that is truncated or of another format. See
     :func:`wengert.save`.
+
+    >>> import tempfile, wengert as wg
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wg.save(folder + "/a.safetensors", {"w": wg.ones(2)})
+    ...     wg.load(folder + "/a.safetensors")
+    {'w': Tensor([1., 1.])}
     """
     safetensors = require("safetensors", "train", "wg.load")
     if not os.path.isfile(path):
