@@ -1,14 +1,15 @@
 // Small graphs through the engine, in plain C++: what tape.cpp times and instructions.cpp counts. Also the example of
 // how to use the engine without Python: functions of ops/functions.h on tensors, engine::backward, gradients in the
-// leaves.
+// leaves, and a whole training step recorded and replayed (Mlp::compile).
 #pragma once
-#include <cmath>
+#include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "engine/node.h"
+#include "engine/program.h"
 #include "engine/sweep.h"
-#include "kernels/table.h"
 #include "ops/functions.h"
 
 namespace wengert::bench {
@@ -69,12 +70,28 @@ class Mlp {
     for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
       const Shape weight{sizes[i], sizes[i + 1]}, bias{sizes[i + 1]};
       for (const Shape& s : {weight, bias})
-        parameters_.push_back({parameter(s), full(DType::f32, s, 0), full(DType::f32, s, 0)});
+        parameters_.push_back({parameter(s), full(DType::f32, s, 0), full(DType::f32, s, 0), full(DType::f64, {}, 0)});
     }
+    const double adam[] = {1e-3, 0.9, 0.999, 1e-8, 0.0};  // lr, beta1, beta2, eps, weight_decay
+    std::copy_n(adam, 5, numbers_.data<double>());
   }
 
-  Tensor loss() const {
-    Tensor f = x_;
+  Tensor loss() const { return loss(x_); }
+
+  Tensor step() { return step(x_); }
+
+  // The same step, recorded once to be replayed: `program->run(&batch, results)`.
+  std::shared_ptr<engine::Program> compile() {
+    engine::Recording recording;
+    const Tensor in[] = {engine::argument_node(x_)};
+    Tensor out[] = {step(in[0])};
+    return recording.freeze(in, out);
+  }
+  const void* batch() const { return x_.get()->data; }
+
+ private:
+  Tensor loss(const Tensor& x) const {
+    Tensor f = x;
     for (std::size_t i = 0; i < parameters_.size(); i += 2) {
       f = matmul(f, parameters_[i].value) + parameters_[i + 1].value;
       if (i + 2 < parameters_.size()) f = tanh(f);
@@ -83,24 +100,19 @@ class Mlp {
     return mean(squares, all_axes(squares));
   }
 
-  void step() {
-    backward(loss());
-    ++t_;
-    for (Parameter& p : parameters_) {
-      const Tensor g = take_gradient(p.value);
-      kernels::table<float>().adam({static_cast<float*>(engine::writable_data(p.value)), g.data<float>(),
-                                    p.mean.data<float>(), p.square.data<float>(), g.size(), 1e-3, 0.9, 0.999, 1e-8, 0.0,
-                                    1 - std::pow(0.9, t_), 1 - std::pow(0.999, t_), false});
-    }
+  Tensor step(const Tensor& x) {
+    const Tensor value = loss(x);
+    backward(value);
+    for (Parameter& p : parameters_)
+      adam_step(p.value, take_gradient(p.value), p.mean, p.square, numbers_, p.steps, /*decoupled=*/false);
+    return value;
   }
 
- private:
   struct Parameter {
-    Tensor value, mean, square;
+    Tensor value, mean, square, steps;
   };
-  Tensor x_, target_;
+  Tensor x_, target_, numbers_ = full(DType::f64, {5}, 0);
   std::vector<Parameter> parameters_;
-  double t_ = 0;
 };
 
 }  // namespace wengert::bench

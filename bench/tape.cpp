@@ -48,6 +48,15 @@ void mlp_step(benchmark::State& state) {
 }
 BENCHMARK(mlp_step);
 
+void mlp_step_replayed(benchmark::State& state) {
+  Mlp mlp({4, 64, 64, 2}, 32);
+  const auto program = mlp.compile();
+  const void* batch = mlp.batch();
+  std::vector<Tensor> results;
+  for (auto _ : state) program->run(&batch, results);
+}
+BENCHMARK(mlp_step_replayed);
+
 void mlp_step_784_128_10(benchmark::State& state) {
   Mlp mlp({784, 128, 10}, 64);
   for (auto _ : state) mlp.step();

@@ -239,6 +239,22 @@ def test_nested_structures_and_odd_arrays() -> None:
     assert f.stats()[0]["replays"] == 1
 
 
+def test_indices_are_arguments_too() -> None:
+    table = wg.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+
+    def look_up(rows: Any) -> Any:
+        table.grad = None
+        wg.sum(table[rows] * 2.0).backward()
+        return wg.take(table, rows, axis=0)
+
+    f = wg.compile(look_up)
+    for rows in ([0, 1], [3, 3], [-1, 2]):
+        assert f(np.array(rows)).tolist() == table.numpy()[rows].tolist()
+        assert table.grad.tolist() == [[2.0 * np.sum(np.array(rows) % 4 == i)] * 3 for i in range(4)]
+    with pytest.raises(IndexError, match="index 4 is out of range for axis 0 of size 4"):
+        f(np.array([0, 4]))
+
+
 def test_limit_says_what_kept_changing() -> None:
     f = wg.compile(lambda x, k: x * k, limit=3)
     for k in range(3):

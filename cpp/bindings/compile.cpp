@@ -194,35 +194,6 @@ struct PyCompiled {
   State* state;
 };
 
-// While it lives, everything this thread computes is recorded for a program.
-class Recording {
- public:
-  Recording() : tape(new engine::Tape), before_(engine::thread_state().tape) {
-    tape->keep = tape->compiling = true;
-    engine::thread_state().tape = tape;
-  }
-  ~Recording() {
-    engine::thread_state().tape = before_;
-    tape->keep = tape->compiling = false;
-    for (const Tensor& leaf : tape->grad_writes) {  // gradients outlive the recording
-      engine::Node* n = engine::node(leaf);
-      if (n->adjoint && static_cast<engine::Node*>(n->adjoint)->op)
-        n->adjoint = detached(Tensor(std::exchange(n->adjoint, nullptr))).take();
-    }
-    tape->grad_reads.clear();
-    tape->grad_writes.clear();
-    tape->grad_absent.clear();
-    const auto kept = std::exchange(tape->kept, {}), operands = std::exchange(tape->operands, {});
-    tape->release();
-  }
-  Recording(const Recording&) = delete;
-  static Tensor detached(const Tensor& t) { return engine::create(t.dtype(), t.shape(), 0, &t); }
-  engine::Tape* tape;
-
- private:
-  engine::Tape* before_;
-};
-
 PyObject* wrap_results(const Signature& s, std::vector<Tensor>& results) {
   if (s.kind == Signature::array) return wrap(std::move(results[0]));
   std::size_t i = 0;
@@ -245,7 +216,7 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
   entry.names = names ? py::reinterpret_borrow<py::object>(names) : py::none();
   entry.grad_enabled = engine::thread_state().grad_enabled;
   entry.modes = module_modes();
-  Recording recording;
+  engine::Recording recording;
   std::vector<Tensor> stand_ins;
   std::vector<py::object> replaced;
   const Py_ssize_t n_names = names ? PyTuple_GET_SIZE(names) : 0;
@@ -269,8 +240,7 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
     results.push_back(to_tensor(o));
     return results.back();
   });
-  entry.program = std::make_shared<engine::Program>(*recording.tape, stand_ins, results);
-  for (Tensor& t : results) t = Recording::detached(t);
+  entry.program = recording.freeze(stand_ins, results);
   state.entries.insert(state.entries.begin(), std::move(entry));
   return wrap_results(state.entries.front().results, results);
 }

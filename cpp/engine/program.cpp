@@ -547,6 +547,36 @@ struct ProgramBuilder {
   }
 };
 
+namespace {
+Tensor cut_off(const Tensor& t) { return create(t.dtype(), t.shape(), 0, &t); }
+}  // namespace
+
+Recording::Recording() : tape_(new Tape), before_(thread_state().tape) {
+  tape_->keep = tape_->compiling = true;
+  thread_state().tape = tape_;
+}
+
+Recording::~Recording() {
+  thread_state().tape = before_;
+  tape_->keep = tape_->compiling = false;
+  for (const Tensor& leaf : tape_->grad_writes) {  // gradients outlive the recording
+    Node* n = node(leaf);
+    if (n->adjoint && static_cast<Node*>(n->adjoint)->op)
+      n->adjoint = cut_off(Tensor(std::exchange(n->adjoint, nullptr))).take();
+  }
+  tape_->grad_reads.clear();
+  tape_->grad_writes.clear();
+  tape_->grad_absent.clear();
+  const auto kept = std::exchange(tape_->kept, {}), operands = std::exchange(tape_->operands, {});
+  tape_->release();
+}
+
+std::shared_ptr<Program> Recording::freeze(std::span<const Tensor> arguments, std::span<Tensor> results) {
+  auto program = std::make_shared<Program>(*tape_, arguments, results);
+  for (Tensor& t : results) t = cut_off(t);
+  return program;
+}
+
 Program::Program(Tape& recording, std::span<const Tensor> arguments, std::span<const Tensor> results) {
   ProgramBuilder builder{*this, recording, arguments, results, {}, {}, {}, {}, {}};
   builder.build();
@@ -639,8 +669,8 @@ std::vector<StepProfile> Program::profile(const void* const* arguments, int repe
 }
 
 Tensor argument_node(const Tensor& x) {
-  Tensor out = create(x.dtype(), x.shape(), 1, &x);
-  record(node(out), argument_op, {&x, 1});
+  Tensor out = create(x.dtype(), x.shape(), 0, &x);
+  record(node(out), argument_op, {});
   return out;
 }
 

@@ -28,12 +28,30 @@ struct StepProfile {
 };
 
 class Step;
+class Program;
 struct ProgramBuilder;
+
+// While it lives, everything this thread computes is recorded. Arguments are stand-ins made by `argument_node`, results
+// any tensors. Everything else that the operations read is live: parameters, optimizer state, constants.
+//
+//   Recording recording;
+//   Tensor in[] = {argument_node(x)};
+//   Tensor out[] = {tanh(in[0])};
+//   std::shared_ptr<Program> program = recording.freeze(in, out);
+class Recording {
+ public:
+  Recording();
+  ~Recording();
+  Recording(const Recording&) = delete;
+  std::shared_ptr<Program> freeze(std::span<const Tensor> arguments, std::span<Tensor> results);  // cuts the results off
+
+ private:
+  Tape* tape_;
+  Tape* before_;
+};
 
 class Program {
  public:
-  // `recording` has kept everything since it was entered. Arguments are stand-ins made by `argument_node`; results are
-  // any tensors. Everything else that the operations read is live: parameters, optimizer state, constants.
   Program(Tape& recording, std::span<const Tensor> arguments, std::span<const Tensor> results);
   ~Program();
   Program(const Program&) = delete;

@@ -113,22 +113,43 @@ struct Around {
   }
 };
 
+// Indices from the front: negative ones count from the end, others out of range are refused. `spare` holds a copy where
+// one is needed.
+const index_t* in_range(const char* op, const Array& indices, const Array& whole, index_t back,
+                        std::vector<index_t>& spare) {
+  const index_t n = indices.shape->size(), size = whole.shape->back(static_cast<int>(back));
+  const index_t* at = indices.as<index_t>();
+  bool negative = false;
+  for (index_t i = 0; i < n; ++i) {
+    if (at[i] < -size || at[i] >= size)
+      throw std::out_of_range(std::string(op) + ": index " + std::to_string(at[i]) + " is out of range for axis " +
+                              std::to_string(whole.shape->ndim() - 1 - back) + " of size " + std::to_string(size));
+    negative = negative || at[i] < 0;
+  }
+  if (!negative) return at;
+  spare.assign(at, at + n);
+  for (index_t& i : spare) i += i < 0 ? size : 0;
+  return spare.data();
+}
+
 // Word: the axis, from the end.
 struct Gather final : Op {
   Gather() : Op("gather", 2) {}
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Around a(*in[0].shape, static_cast<int>(p.word));
     const index_t n = in[1].shape->size();
+    std::vector<index_t> spare;
+    const index_t* indices = in_range("gather", in[1], in[0], p.word, spare);
     auto each = [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, in[1].as<index_t>(),
+        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, indices,
                                    out.as<T>() + o * n * a.width, n, a.width);
     };
     if (is_float(out.dtype)) return dispatch(out.dtype, each);
     by_width(out.dtype, [&]<class W>(W) {
       for (index_t o = 0; o < a.outer; ++o)
         for (index_t i = 0; i < n; ++i)
-          std::copy_n(in[0].as<W>() + (o * a.size + in[1].as<index_t>()[i]) * a.width, a.width,
+          std::copy_n(in[0].as<W>() + (o * a.size + indices[i]) * a.width, a.width,
                       out.as<W>() + (o * n + i) * a.width);
     });
   }
@@ -146,9 +167,11 @@ struct ScatterAdd final : Op {
     std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
     const Around a(*out.shape, static_cast<int>(p.word));
     const index_t n = in[1].shape->size();
+    std::vector<index_t> spare;
+    const index_t* indices = in_range("scatter_add", in[1], out, p.word, spare);
     dispatch(out.dtype, [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, in[1].as<index_t>(),
+        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, indices,
                                         out.as<T>() + o * a.size * a.width, n, a.width);
     });
   }
@@ -180,13 +203,8 @@ Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const 
 
 Tensor gather(const Tensor& x, const Tensor& indices, index_t axis) {
   axis = normalize_axis("gather", axis, x.ndim());
-  const index_t size = x.shape()[static_cast<int>(axis)];
   if (indices.dtype() != DType::i64 || indices.ndim() != 1)
     throw TypeError("gather: indices must be a one-dimensional integer array");
-  for (index_t i = 0; i < indices.size(); ++i)
-    if (const index_t at = indices.data<index_t>()[i]; at < 0 || at >= size)
-      throw std::out_of_range("gather: index " + std::to_string(at) + " is out of range for axis " +
-                              std::to_string(axis) + " of size " + std::to_string(size));
   Shape out = x.shape();
   out[static_cast<int>(axis)] = indices.size();
   return apply(gather_op, {x, indices}, x.dtype(), std::move(out), x.ndim() - 1 - axis);

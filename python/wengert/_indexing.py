@@ -22,6 +22,8 @@ _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """x[key]; IndexError names the axis and its size. Repeated indices add up their gradients, in index order."""
+    if isinstance(key, Tensor) and key.ndim and key.dtype.kind == "i" and x.ndim:
+        return _along_first_axis(x, key)  # stays a tensor, so that a compiled function can replay it
     parts = key if isinstance(key, tuple) else (key,)
     parts = tuple(_plain(p) for p in parts)
     if all(isinstance(p, _BASIC) and not isinstance(p, bool) for p in parts):
@@ -86,8 +88,8 @@ def _in_range(index: Any, axis: int, size: int) -> Any:
 
 
 def _along_first_axis(x: Tensor, index: Any) -> Tensor:
-    index = _in_range(index, 0, x.shape[0])
-    return _core.reshape(_core.gather(x, asarray(index.ravel()), 0), [*index.shape, *x.shape[1:]])
+    index = asarray(index)
+    return _core.reshape(_core.gather(x, index.flatten(), 0), [*index.shape, *x.shape[1:]])
 
 
 def _by_position(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
@@ -112,9 +114,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     if not -x.ndim <= axis < x.ndim:
         raise IndexError(f"take: axis {axis} is out of range for {x.ndim} dimensions")
     axis %= x.ndim
-    index = np.asarray(_plain(indices))
-    flat = asarray(_in_range(index, axis, x.shape[axis]).ravel())
-    return _core.reshape(_core.gather(x, flat, axis), [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+    index = asarray(indices if isinstance(indices, Tensor) else _plain(indices))
+    return _core.reshape(_core.gather(x, index.flatten(), axis), [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
