@@ -129,6 +129,12 @@ def test_counts_and_positions_are_constants():
     assert wg.logical_xor([0.0, 1.0, 2.0], [0.0, 0.0, 3.0]).tolist() == [False, True, False]
 
 
+def test_full_like():
+    y = wg.full_like(np.zeros((2, 3), dtype=np.float32), 7.0)
+    assert y.dtype == np.float32 and y.tolist() == [[7.0] * 3] * 2
+    assert wg.full_like(y, 1.0, dtype="float64").dtype == np.float64
+
+
 def test_whole_numbers_stay_whole():
     x = np.arange(6).reshape(2, 3)
     for name in ("prod", "cumsum", "cumprod"):
@@ -428,6 +434,8 @@ NUMPY = [
     lambda x: np.stack(np.split(x, 2, axis=1)),
     lambda x: np.average(x, axis=0),
     lambda x: np.sinc(x),
+    lambda x: np.multiply.reduce(x, axis=1),
+    lambda x: np.positive(x) * np.floor_divide(x, 0.3),
 ]
 
 

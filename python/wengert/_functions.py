@@ -21,7 +21,9 @@ __all__ = [
     "clip",
     "elu",
     "eye",
+    "floor_divide",
     "full",
+    "full_like",
     "gelu",
     "isfinite",
     "isinf",
@@ -32,6 +34,7 @@ __all__ = [
     "nan_to_num",
     "ones",
     "ones_like",
+    "positive",
     "select",
     "zeros",
     "zeros_like",
@@ -120,6 +123,26 @@ def logical_not(x: ArrayLike) -> Tensor:
     Tensor([ True, False])
     """
     return _core.equal(x, 0)
+
+
+def positive(x: ArrayLike) -> Tensor:
+    """x itself, as a tensor.
+
+    >>> import wengert as wg
+    >>> wg.positive([1.0, -2.0])
+    Tensor([ 1., -2.])
+    """
+    return asarray(x)
+
+
+def floor_divide(a: ArrayLike, b: ArrayLike) -> Tensor:
+    """The greatest whole number up to a / b; derivative 0.
+
+    >>> import wengert as wg
+    >>> wg.floor_divide([7.0, -7.0], 2.0)
+    Tensor([ 3., -4.])
+    """
+    return _core.floor(_core.divide(a, b))
 
 
 def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
@@ -214,6 +237,17 @@ def ones_like(x: ArrayLike) -> Tensor:
     """
     x = asarray(x)
     return full(x.shape, 1.0, x.dtype)
+
+
+def full_like(x: ArrayLike, value: float, dtype: Any = None) -> Tensor:
+    """An array of one value, of x's shape and (unless told otherwise) dtype.
+
+    >>> import wengert as wg
+    >>> wg.full_like([1.0, 2.0], 7.0)
+    Tensor([7., 7.])
+    """
+    x = asarray(x)
+    return full(x.shape, value, x.dtype if dtype is None else dtype)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = "float64") -> Tensor:

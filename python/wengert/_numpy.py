@@ -13,9 +13,10 @@ from wengert._tensor import Tensor
 
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: Any, kwargs: Any) -> Any:
     """NumPy's protocol: called for every ufunc with a tensor among its arguments."""
-    f = (lambda a, b: wg.floor(wg.divide(a, b))) if ufunc is np.floor_divide else getattr(wg, ufunc.__name__, None)
-    if method == "reduce" and ufunc in (np.add, np.maximum, np.minimum):
-        f = {np.add: wg.sum, np.maximum: wg.max, np.minimum: wg.min}[ufunc]
+    f = getattr(wg, ufunc.__name__, None)
+    reductions = {np.add: wg.sum, np.multiply: wg.prod, np.maximum: wg.max, np.minimum: wg.min}
+    if method == "reduce" and ufunc in reductions:
+        f = reductions[ufunc]
         return f(inputs[0], axis=kwargs.get("axis", 0), keepdims=kwargs.get("keepdims", False))
     if method != "__call__" or f is None or kwargs:
         if any(isinstance(x, Tensor) and x.requires_grad for x in inputs) or kwargs.get("out"):
