@@ -185,10 +185,14 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     y = _core.reshape(_core.permute(x, [*gone, *kept]), [n, *sizes])
     if n == 0:
         y = _core.full([1, *sizes], 1.0, x.dtype)
+    odd = None
     while (n := y.shape[0]) > 1:  # pairs: a product knows what to do with a zero
         half = n // 2
-        pairs = y[:half] * y[half : 2 * half]
-        y = _core.concat([pairs, y[2 * half :]], 0) if n % 2 else pairs
+        if n % 2:
+            odd = _rows(y, n - 1, n) if odd is None else odd * _rows(y, n - 1, n)
+        y = _rows(y, 0, half) * _rows(y, half, 2 * half)
+    if odd is not None:
+        y = y * odd
     return _core.reshape(y, [1 if i in gone else s for i, s in enumerate(x.shape)] if keepdims else sizes)
 
 
@@ -291,9 +295,9 @@ def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
     if _constant(x):
         return asarray(np.cumprod(x.numpy(), axis))
     order = [axis, *(i for i in range(x.ndim) if i != axis)]
-    y, reach = _core.permute(x, order), 1
-    while reach < y.shape[0]:  # products over ever longer stretches (Hillis & Steele 1986)
-        y = _core.concat([y[:reach], y[reach:] * y[:-reach]], 0)
+    y, reach, n = _core.permute(x, order), 1, x.shape[axis]
+    while reach < n:  # products over ever longer stretches (Hillis & Steele 1986)
+        y = _core.concat([_rows(y, 0, reach), _rows(y, reach, n) * _rows(y, 0, n - reach)], 0)
         reach *= 2
     return _core.permute(y, [int(i) for i in np.argsort(order)])
 
@@ -332,6 +336,10 @@ def _reduced(x: Tensor, axis: Axis, op: str) -> list[int]:
     if len(set(gone)) != len(gone):
         raise ValueError(f"{op}: axes {axis} name one twice")
     return gone
+
+
+def _rows(x: Tensor, start: int, stop: int) -> Tensor:
+    return _core.slice(x, [start, *[0] * (x.ndim - 1)], [1] * x.ndim, [stop - start, *x.shape[1:]])
 
 
 def _along(x: ArrayLike, axis: int | None, op: str) -> tuple[Tensor, int]:
