@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -213,3 +216,62 @@ def test_nothing_is_kept_alive_by_calls():
     for _ in range(100):
         f(x, Y)
     assert wg._core.tape_length() == before
+
+
+def test_a_compiled_step_calls_the_function_anew():
+    size, broken = [3], [False]
+
+    @wg.primitive
+    def double(x):
+        if broken[0]:
+            raise KeyError("broken")
+        return 2 * x[: size[0]]
+
+    double.defvjp(lambda g, y, x: 2 * g)
+    step = wg.compile(wg.value_and_grad(lambda x: double(wg.sin(x)).sum()))
+    for x in (X, Y, X + Y):
+        value, gradient = step(wg.tensor(x))
+        np.testing.assert_allclose(value.item(), 2 * np.sin(x).sum(), rtol=1e-14)
+        np.testing.assert_allclose(gradient.numpy(), 2 * np.cos(x), rtol=1e-14)
+    broken[0] = True
+    with pytest.raises(KeyError, match="broken") as caught:
+        step(wg.tensor(X))
+    assert notes(caught.value) == ["in the function of the primitive 'double'"]
+    broken[0], size[0] = False, 2
+    with pytest.raises(RuntimeError, match=r"double: returned float64\(2,\) .* float64\(3,\) when it was recorded"):
+        step(wg.tensor(X))
+    size[0] = 3
+    assert step(wg.tensor(X))[0].item() == pytest.approx(2 * np.sin(X).sum())
+
+
+def test_primitives_are_collected_with_their_rules():
+    def use():
+        f = wg.primitive(lambda x: 2 * x)
+        f.defvjp(lambda g, y, x: f(g))
+        x = wg.tensor(X, requires_grad=True)
+        f(x).sum().backward()
+        return weakref.ref(f)
+
+    gone = use()
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_run_rules_side_by_side():
+    f = power_with("rev")
+    results = []
+
+    def work():
+        for _ in range(50):
+            x = wg.tensor(X, requires_grad=True)
+            f(wg.sin(x), Y).sum().backward()
+        results.append(x.grad.numpy())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(results) == 4
+    for r in results:
+        np.testing.assert_allclose(r, 3 * np.sin(X) ** 2 * np.cos(X) * Y, rtol=1e-13)
