@@ -1,4 +1,4 @@
-"""Compiled functions: a replay gives the bits of the plain function, keeps state live, and refuses what it cannot replay."""
+"""Compiled functions: a replay gives the plain function's bits, keeps state live, and refuses what it cannot replay."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_what_cannot_be_replayed_is_refused_with_its_line(escape: Callable[[Any]
 
 
 def test_exceptions_leave_everything_as_it_was() -> None:
-    model, opt, plain = trainer("adam")
+    model, _, plain = trainer("adam")
     step = wg.compile(plain)
     x, y = batches(1)[0]
     with pytest.raises(IndexError, match="label 7"):

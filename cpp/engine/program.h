@@ -43,7 +43,8 @@ class Recording {
   Recording();
   ~Recording();
   Recording(const Recording&) = delete;
-  std::shared_ptr<Program> freeze(std::span<const Tensor> arguments, std::span<Tensor> results);  // cuts the results off
+  std::shared_ptr<Program> freeze(std::span<const Tensor> arguments,
+                                  std::span<Tensor> results);  // cuts the results off
 
  private:
   Tape* tape_;

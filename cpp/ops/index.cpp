@@ -142,8 +142,8 @@ struct Gather final : Op {
     const index_t* indices = in_range("gather", in[1], in[0], p.word, spare);
     auto each = [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, indices,
-                                   out.as<T>() + o * n * a.width, n, a.width);
+        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, indices, out.as<T>() + o * n * a.width, n,
+                                   a.width);
     };
     if (is_float(out.dtype)) return dispatch(out.dtype, each);
     by_width(out.dtype, [&]<class W>(W) {
@@ -171,8 +171,8 @@ struct ScatterAdd final : Op {
     const index_t* indices = in_range("scatter_add", in[1], out, p.word, spare);
     dispatch(out.dtype, [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, indices,
-                                        out.as<T>() + o * a.size * a.width, n, a.width);
+        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, indices, out.as<T>() + o * a.size * a.width, n,
+                                        a.width);
     });
   }
   void vjp(Pullback& p) const override { p.add(0, gather(p.g(), p.input(1), -1 - p.params().word)); }

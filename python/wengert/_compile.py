@@ -1,8 +1,8 @@
 """``wg.compile``: record a function once per kind of arguments, replay it as one native call.
 
 The recording is an ordinary run of the function. What it did is then planned (cpp/engine/program.cpp): dead, equal and
-constant operations go, biases and activations join their matmul, neighbouring elementwise operations run strip by strip,
-and every buffer gets its place in one block of memory. No code is generated.
+constant operations go, biases and activations join their matmul, neighbouring elementwise operations run strip by
+strip, and every buffer gets its place in one block of memory. No code is generated.
 """
 
 from __future__ import annotations
@@ -62,9 +62,8 @@ class Profile:
         lines = [f"{'µs':>9} {'share':>6} {'GFLOP/s':>8} {'GB/s':>6}  step"]
         for s in self.steps:
             rate = 1e-9 / max(s.seconds, 1e-9)
-            lines.append(
-                f"{s.seconds * 1e6:9.2f} {s.seconds / total:6.1%} {s.flops * rate:8.1f} {s.bytes * rate:6.1f}  {s.what[:96]}"
-            )
+            numbers = f"{s.seconds * 1e6:9.2f} {s.seconds / total:6.1%} {s.flops * rate:8.1f} {s.bytes * rate:6.1f}"
+            lines.append(f"{numbers}  {s.what[:96]}")
         return "\n".join([*lines, f"{total * 1e6:9.2f} in all"])
 
     def plot(self, path: str) -> None:

@@ -32,9 +32,10 @@ def fit(
     """Trains ``model`` on the rows of x and y; returns the mean loss of each epoch.
 
     x and y have one row a sample. ``loss(model(batch_x), batch_y)`` is one number, such as :func:`wengert.nn.mse_loss`;
-    a last batch with fewer rows is a step like the others. ``on_epoch(number, mean_loss)`` is called after each epoch and
-    ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
-    Ctrl-C is noticed within a tenth of a second, between steps. Raises ValueError if x and y differ in rows or have none.
+    a last batch with fewer rows is a step like the others. ``on_epoch(number, mean_loss)`` is called after each epoch
+    and ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
+    Ctrl-C is noticed within a tenth of a second, between steps. Raises ValueError if x and y differ in rows or have
+    none.
 
     >>> import numpy as np, wengert as wg
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
