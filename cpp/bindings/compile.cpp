@@ -55,7 +55,7 @@ Signature describe(PyObject* o, Visit&& visit) {
       keys.append(key);
       s.parts.push_back(describe(item.ptr(), visit));
     }
-    s.object = keys;
+    s.object = std::move(keys);
   } else {
     s.object = py::reinterpret_borrow<py::object>(o);
   }

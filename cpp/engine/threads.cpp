@@ -46,7 +46,7 @@ int cgroup_cpus() {
 
 int default_threads() {
   if (const char* wanted = std::getenv("WENGERT_NUM_THREADS"))
-    if (const int n = std::atoi(wanted); n >= 1) return n;
+    if (const long n = std::strtol(wanted, nullptr, 10); n >= 1) return static_cast<int>(std::min(n, 1024L));
   int n = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
