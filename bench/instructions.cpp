@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graphs.h"
+#include "kernels/table.h"
 
 namespace wengert::bench {
 namespace {
