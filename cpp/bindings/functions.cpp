@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "bindings/bindings.h"
-#include "engine/threads.h"
+#include "kernels/threads.h"
 
 namespace wengert::bindings {
 namespace {

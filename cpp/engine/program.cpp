@@ -411,7 +411,7 @@ struct ProgramBuilder {
 
   void make_steps() {
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      const auto [begin, end] = groups[g];
+      const std::size_t begin = groups[g].first, end = groups[g].second;
       std::unique_ptr<Step> step;
       if (is_map(code[begin]))
         step = dispatch(val(code[begin].out).dtype, [&]<class T>(T) { return make_map<T>(begin, end); });

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/threads.h"
+#include "kernels/threads.h"
 
 namespace wengert::engine {
 namespace {

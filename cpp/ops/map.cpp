@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "engine/threads.h"
+#include "kernels/threads.h"
 #include "ops/elementwise.h"
 #include "ops/functions.h"
 
@@ -235,11 +235,6 @@ Tensor Elementwise::jvp(Pushforward& p) const {
 // get nothing from there, however infinite the derivatives of its formula. What is finite must pass: it is 0 there by
 // itself, but its derivative by g is not.
 namespace {
-Tensor unless_undefined(const Tensor& g, const Tensor& t, const Tensor& otherwise) {
-  constexpr double inf = __builtin_inf();
-  return where((g != 0.0) | ((t > -inf) & (t < inf)), t, otherwise);
-}
-
 // Stands between an operand and the formula: operand 0, whose own cotangent does not pass where operand 1, the g of the
 // formula, is 0 and it is infinite or NaN.
 struct Gate final : Op {

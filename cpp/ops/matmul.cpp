@@ -1,8 +1,8 @@
 // Matrix products. The rules of MatMul{ta, tb} are MatMuls with other flags, so nothing is ever transposed in memory.
 #include "ops/matmul.h"
 
-#include "engine/threads.h"
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert {

@@ -3,8 +3,8 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/threads.h"
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert {

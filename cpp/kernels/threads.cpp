@@ -1,4 +1,4 @@
-#include "engine/threads.h"
+#include "kernels/threads.h"
 
 #include <pthread.h>
 #include <signal.h>
