@@ -82,6 +82,16 @@ class VisibleTape {
   bool entered_ = false;
 };
 
+// A stand-in for an argument on the tape. Python whole numbers count as floats.
+Tensor input_node(const char* op, const py::object& x) {
+  if (PyBool_Check(x.ptr())) throw TypeError(std::string(op) + ": cannot differentiate with respect to a bool");
+  const Tensor t = PyLong_CheckExact(x.ptr()) ? to_tensor(py::float_(x).ptr()) : to_tensor(x.ptr(), true);
+  if (!is_float(t.dtype()))
+    throw TypeError(std::string(op) + ": cannot differentiate with respect to an array of dtype " + name_of(t.dtype()) +
+                    "; use floats");
+  return engine::input_node(t);
+}
+
 std::vector<Tensor> gradients(const std::vector<Tensor>& outputs, const std::vector<std::optional<Tensor>>& seeds,
                               const std::vector<Tensor>& wrt, bool create_graph, index_t batch) {
   std::vector<Tensor> s;
@@ -93,11 +103,8 @@ std::vector<Tensor> gradients(const std::vector<Tensor>& outputs, const std::vec
 
 void bind_autodiff(py::module_& m) {
   m.def("backward", backward);
-  m.def("input_node", [](const Tensor& x) {
-    if (!is_float(x.dtype()))
-      throw TypeError(std::string("only float arrays can be differentiated, got ") + name_of(x.dtype()));
-    return engine::input_node(x);
-  });
+  m.def("input_node", input_node);
+  m.def("ones_like", [](const Tensor& x) { return full(x.dtype(), x.shape(), 1); });
   m.def("gradients", gradients, py::arg("outputs"), py::arg("seeds"), py::arg("wrt"), py::arg("create_graph"),
         py::arg("batch") = -1);
   m.def(
@@ -107,12 +114,21 @@ void bind_autodiff(py::module_& m) {
       py::arg("wrt"), py::arg("tangents"), py::arg("outputs"), py::arg("batch") = -1);
   m.def("grad_enabled", [] { return engine::thread_state().grad_enabled; });
   m.def("set_grad_enabled", [](bool on) { return std::exchange(engine::thread_state().grad_enabled, on); });
-  // Returns what to hand to end_transform.
-  m.def("begin_transform",
-        [] { return std::exchange(transform_start(), std::min(transform_start(), engine::current_tape().recorded)); });
-  // Does anything recorded since the input nodes depend on what came before them, or on a leaf?
-  m.def("reaches_outside", [](const std::vector<Tensor>& inputs) { return engine::reaches_outside(inputs); });
-  m.def("end_transform", [](std::uint64_t before) { transform_start() = before; });
+  // Gradients are on until end_transform, which takes what this returns.
+  m.def("begin_transform", [] {
+    engine::ThreadState& state = engine::thread_state();
+    const std::uint64_t start = engine::current_tape().recorded;
+    return std::make_pair(std::exchange(state.grad_enabled, true),
+                          std::exchange(transform_start(), std::min(transform_start(), start)));
+  });
+  m.def("end_transform", [](std::pair<bool, std::uint64_t> before) {
+    engine::thread_state().grad_enabled = before.first;
+    transform_start() = before.second;
+  });
+  // Are gradients on, and does anything recorded since the input nodes depend on what came before, or on a leaf?
+  m.def("reaches_outside", [](const std::vector<Tensor>& inputs) {
+    return engine::thread_state().grad_enabled && engine::reaches_outside(inputs);
+  });
   m.def("detached_numpy", [](const Tensor& t) { return to_numpy(t); });
   m.def("tape_length", [] { return engine::current_tape().length; });
   m.def("allocation_count", &engine::allocation_count);

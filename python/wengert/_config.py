@@ -55,7 +55,13 @@ def threads(n: int) -> Iterator[None]:
 
 
 def show_config() -> None:
-    """Prints the version, the instruction set in use and those available, threads and memory."""
+    """Prints the version, the instruction set in use and those available, threads and memory.
+
+    >>> import wengert as wg
+    >>> wg.show_config()  # doctest: +ELLIPSIS
+    wengert ...
+    instruction set   ...
+    """
     live, cached = _core.memory_use()
     print(f"wengert {__version__}")
     print(f"instruction set   {_core.isa()} (this CPU and build have {', '.join(_core.isas())}; WENGERT_ISA chooses)")

@@ -243,7 +243,7 @@ class _Call:
         with self.primitive.noted(f"the {mode} rule"):
             before = _core.set_grad_enabled(True)
             try:
-                zeros = [_core.input_node(_core.full(list(t.shape), 0.0, t.dtype)) for t in at]
+                zeros = [_core.input_node(self.primitive.name, _core.full(list(t.shape), 0.0, t.dtype)) for t in at]
                 out = self.checked(rule(zeros), like, [])
             finally:
                 _core.set_grad_enabled(before)

@@ -6,7 +6,6 @@ What they return is recorded in turn, so they nest to any order.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,30 +17,6 @@ from wengert import _core, _tree
 from wengert._tensor import Tensor, asarray, tensor
 
 Argnums = int | Sequence[int]
-
-
-@contextlib.contextmanager
-def _recording() -> Iterator[None]:
-    """Gradients are on, and taking plain numbers out of recorded tensors is refused."""
-    grad_before = _core.set_grad_enabled(True)
-    start_before = _core.begin_transform()
-    try:
-        yield
-    finally:
-        _core.end_transform(start_before)
-        _core.set_grad_enabled(grad_before)
-
-
-def _as_input(op: str, x: Any) -> Tensor:
-    """A stand-in for an argument on the tape. Python whole numbers count as floats."""
-    if isinstance(x, (bool, np.bool_)):
-        raise TypeError(f"{op}: cannot differentiate with respect to a bool")
-    if isinstance(x, int):
-        x = float(x)
-    t = asarray(x)
-    if t.dtype.kind != "f":
-        raise TypeError(f"{op}: cannot differentiate with respect to an array of dtype {t.dtype}; use floats")
-    return _core.input_node(t)
 
 
 class _Recorded:
@@ -65,14 +40,17 @@ class _Recorded:
         self.wrt_trees = [args[k] for k in numbers]
         replaced = list(args)
         self.inputs: list[Tensor] = []
-        with _recording():
+        before = _core.begin_transform()  # gradients on; taking numbers out of recorded tensors is refused
+        try:
             for k in numbers:
-                stand_ins = [_as_input(op, leaf) for leaf in _tree.leaves(args[k])]
-                replaced[k] = _tree.rebuild(args[k], list(stand_ins))
+                stand_ins = [_core.input_node(op, leaf) for leaf in _tree.leaves(args[k])]
+                replaced[k] = _tree.rebuild(args[k], stand_ins)
                 self.inputs += stand_ins
             out = f(*replaced, **kwargs)
+        finally:
+            _core.end_transform(before)
         # Nothing outside (an outer transform, a leaf that requires gradients) takes part: results are constants.
-        self.differentiable = _core.grad_enabled() and _core.reaches_outside(self.inputs)
+        self.differentiable = _core.reaches_outside(self.inputs)
         self.aux: Any = None
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
@@ -135,7 +113,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         r = _Recorded("grad", f, args, argnums, has_aux, kwargs)
         y = r.scalar()
-        gradient = r.pack(r.pull([_core.full(list(y.shape), 1.0, y.dtype)]))
+        gradient = r.pack(r.pull([_core.ones_like(y)]))
         value = r.value(y)
         return ((value, r.aux), gradient) if has_aux else (value, gradient)
 

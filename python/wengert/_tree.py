@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
 def leaves(tree: Any) -> list[Any]:
     """The leaves, left to right; dicts in the order of their keys as inserted. None holds no leaf."""
-    return list(_walk(tree))
+    return [tree] if is_leaf(tree) else list(_walk(tree))
 
 
 def _walk(tree: Any) -> Iterator[Any]:
@@ -22,8 +22,10 @@ def _walk(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def rebuild(tree: Any, new_leaves: list[Any]) -> Any:
+def rebuild(tree: Any, new_leaves: Sequence[Any]) -> Any:
     """The same structure with other leaves."""
+    if is_leaf(tree) and len(new_leaves) == 1:
+        return new_leaves[0]
     it = iter(new_leaves)
     result = _rebuild(tree, it)
     if next(it, it) is not it:
