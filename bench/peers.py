@@ -1,6 +1,7 @@
 """Wengert beside its peers, in one run, on one pinned core.
 
     python bench/peers.py train | ops | elementwise | matmul | footprint [--repeats 9] [--only TEXT] [--cpu-time]
+                          [--write FILE.md] [--picture FILE.svg]
 
 Times are medians of alternating repeats: every contender runs once, then every contender again, so that a machine that
 slows down slows all of them. What counts are the ratios; absolute times drift. A peer that is not installed is left
@@ -20,10 +21,13 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import argparse
+import contextlib
+import datetime
 import importlib
 import importlib.metadata
 import itertools
 import math
+import platform
 import statistics
 import subprocess
 import sys
@@ -85,6 +89,65 @@ def show(title, rows, unit=1e-6):
         print(f"{case:{width}} {cells}   {ratios[-1]:.2f}x" if peers else f"{case:{width}} {cells}")
     if ratios:
         print(f"{'geometric mean':{width}} {statistics.geometric_mean(ratios):.3f}x, least {min(ratios):.3f}x")
+    tables[title] = rows
+
+
+tables = {}  # what `show` has shown: title -> case -> name -> seconds
+
+
+def write(path, what, heading):
+    """Puts the tables into a Markdown file, between the comments <!-- peers WHAT --> and <!-- end -->."""
+    lines = [heading, ""]
+    for title, rows in tables.items():
+        names = list(dict.fromkeys(name for times in rows.values() for name in times))
+        lines += [f"| {title} | {' | '.join(names)} | fastest peer / ours |", "| --- |" + " ---: |" * (len(names) + 1)]
+        for case, times in rows.items():
+            ours = min(t for name, t in times.items() if name.startswith(OURS))
+            peer = min((t for name, t in times.items() if not name.startswith(OURS)), default=math.nan)
+            cells = [
+                f"{times[n] * 1e6:,.3g}" if times.get(n, 1) < 1e-3 else f"{times[n] * 1e6:,.0f}" if n in times else "–"
+                for n in names
+            ]
+            lines.append(f"| {case} | {' | '.join(cells)} | **{peer / ours:.2f}×** |")
+        lines.append("")
+    text = Path(path).read_text(encoding="utf-8")
+    begin, end = f"<!-- peers {what} -->\n", "<!-- end -->"
+    before, rest = text.split(begin)
+    Path(path).write_text(before + begin + "\n" + "\n".join(lines) + end + rest.split(end, 1)[1], encoding="utf-8")
+
+
+def draw(path):
+    """How many times slower each contender is than ours, a group of bars for each case."""
+    from matplotlib.figure import Figure
+
+    ((title, rows),) = tables.items()
+    names = [n for n in dict.fromkeys(n for times in rows.values() for n in times)]
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for i, name in enumerate(names):
+        at = [
+            k + (i - len(names) / 2 + 0.5) * 0.8 / len(names) for k, times in enumerate(rows.values()) if name in times
+        ]
+        height = [t[name] / min(v for n, v in t.items() if n.startswith(OURS)) for t in rows.values() if name in t]
+        axes.bar(
+            at, height, 0.8 / len(names), label=name, color="#c44e27" if name.startswith(OURS) else f"C{i}", zorder=2
+        )
+    axes.axhline(1, color="#444", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_ylabel("time / the faster of ours")
+    axes.set_xticks(range(len(rows)), [case.replace(" ", "\n", 1) for case in rows], fontsize=8)
+    axes.set_title(title.split(",")[0])
+    axes.legend(fontsize=8, ncols=4, loc="upper right")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def machine():
+    """The processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
 # --- training: forward, loss, backward, Adam -------------------------------------------------------------------
@@ -546,6 +609,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=9, help="alternating repeats (at least 7; default 9)")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--cpu-time", action="store_true", help="CPU time, for a machine that others use too")
+    parser.add_argument("--write", metavar="FILE.md", help="put the table between its marks in this file")
+    parser.add_argument("--picture", metavar="FILE.svg", help="draw it")
     args = parser.parse_args()
     if args.cpu_time:
         global now
@@ -555,8 +620,14 @@ def main():
     for m in ("numpy", "torch", "jax", "autograd", "mygrad", "scikit-learn"):
         if optional("sklearn" if m == "scikit-learn" else m):
             versions.append(f"{m} {importlib.metadata.version(m)}")
-    print(f"wengert {wg.__version__} ({wg._core.isa()}); {', '.join(versions)}; Python {sys.version.split()[0]}")
+    heading = f"wengert {wg.__version__} ({wg._core.isa()}); {', '.join(versions)}; Python {sys.version.split()[0]}"
+    print(heading)
     commands[args.what](args)
+    if args.write:
+        when = f"{machine()}, one core, {datetime.date.today()}; median of {args.repeats} alternating repeats."
+        write(args.write, args.what, f"{when} {heading}.")
+    if args.picture:
+        draw(args.picture)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 #include "engine/memory.h"
 
+#include <pthread.h>
+
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -33,7 +35,11 @@ struct Spare {
   std::atomic<std::size_t> live{0};
 };
 Spare& spare() {
-  static Spare* s = new Spare;  // never destroyed: tensors may outlive static destruction
+  static Spare* s = [] {
+    // A fork must not copy the lock while another thread holds it.
+    ::pthread_atfork([] { spare().lock.lock(); }, [] { spare().lock.unlock(); }, [] { spare().lock.unlock(); });
+    return new Spare;  // never destroyed: tensors may outlive static destruction
+  }();
   return *s;
 }
 
