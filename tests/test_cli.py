@@ -162,7 +162,11 @@ def test_ctrl_c_keeps_the_best_weights_so_far(monkeypatch, capsys):
         return score(outputs, target)
 
     monkeypatch.setattr(report, "score", press_ctrl_c_in_epoch_3)
-    assert run("train", "digits", "--hidden", 8) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        assert run("train", "digits", "--hidden", 8) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     told = capsys.readouterr()
     assert "Traceback" not in told.err
     assert "interrupted; kept the weights of epoch 2 of 2" in told.out
