@@ -159,6 +159,20 @@ def test_passes_are_visible() -> None:
     assert stats["merged"] == 1 and stats["dead"] >= 2 and stats["steps"] == 1
 
 
+def test_elementwise_steps_work_in_place() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(6):
+            x = wg.exp(wg.softmax(x @ x)) * 0.1
+        return x
+
+    f = wg.compile(chain)
+    x = RNG.standard_normal((64, 64))
+    for _ in range(2):
+        assert bits(f(x)) == bits(chain(x))
+    (stats,) = f.stats()
+    assert stats["in_place"] == 6 and stats["arena_bytes"] == 2 * 64 * 64 * 8
+
+
 def test_profile_lists_the_steps() -> None:
     f = wg.compile(lambda a, b: wg.tanh(a @ b))
     a = np.ones((8, 8))

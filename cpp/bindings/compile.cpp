@@ -417,6 +417,7 @@ py::dict stats_of(const Entry& e) {
   d["folded"] = s.folded;
   d["epilogues"] = s.epilogues;
   d["fused"] = s.fused;
+  d["in_place"] = s.in_place;
   d["steps"] = s.steps;
   d["arena_bytes"] = s.arena_bytes;
   d["replays"] = s.replays;

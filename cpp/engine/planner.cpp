@@ -1,0 +1,573 @@
+// From a recording to a plan: the passes that make a Program, in the order in which they run.
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include "engine/program.h"
+#include "engine/step.h"
+#include "ops/functions.h"
+#include "ops/map.h"
+#include "ops/matmul.h"
+
+namespace wengert::engine {
+namespace {
+
+struct Val {
+  DType dtype;
+  Shape shape;
+  int base;         // itself, or the value whose memory it shares
+  Tensor external;  // a leaf or constant
+  int argument = -1;
+  int output = -1;          // its memory is this output's
+  bool constant = false;    // external, and nobody can change it
+  Node* node = nullptr;     // its recorded value
+  std::size_t made_at = 0;  // how many instructions precede it
+  int def = -1, last = -1;  // steps
+  bool reused = false;      // the last step may already overwrite it
+  index_t offset = -1;
+  int slot = -1;
+  index_t size() const { return shape.size(); }
+  index_t bytes() const { return size() * size_of(dtype); }
+};
+
+struct Instr {
+  const Op* op;
+  std::vector<int> in;  // -1: not read
+  int out;              // -1: an effect
+  index_t word;
+  AttrsRef attrs;
+  bool dead = false;
+  int bias = -1;  // of a matmul
+  const Elementwise* activation = nullptr;
+};
+
+}  // namespace
+
+// The passes, in the order in which they run.
+struct ProgramBuilder {
+  Program& program;
+  Tape& tape;
+  std::span<const Tensor> arguments, results;
+  std::vector<Val> vals;
+  std::vector<Instr> code;
+  std::unordered_map<const Value*, int> ids;
+  std::vector<std::pair<int, Tensor>> wanted;  // value, leaf whose .grad it becomes (empty: a result)
+
+  int base(int v) const { return vals[static_cast<std::size_t>(v)].base; }
+  Val& val(int v) { return vals[static_cast<std::size_t>(v)]; }
+
+  int add_val(DType dtype, const Shape& shape) {
+    const int id = static_cast<int>(vals.size());
+    vals.push_back(Val{dtype, shape, id, {}, -1, -1, false, nullptr, code.size(), -1, -1, false, -1, -1});
+    return id;
+  }
+
+  int id_of(Node* n) {
+    if (auto at = ids.find(n); at != ids.end()) return at->second;
+    const int id = add_val(n->dtype, n->shape);  // not on the recording: from outside
+    val(id).external = handle(n);
+    ids[n] = id;
+    return id;
+  }
+
+  void read_tape() {
+    std::unordered_map<const Value*, index_t> uses;
+    for (const Tensor& t : tape.kept)
+      for (int k = 0; k < node(t)->n_inputs; ++k) ++uses[node(t)->inputs()[k]];
+    std::unordered_map<const Value*, int> argument_index;
+    for (std::size_t i = 0; i < arguments.size(); ++i) argument_index[arguments[i].get()] = static_cast<int>(i);
+    for (const Tensor& t : tape.kept) {
+      Node* n = node(t);
+      if (auto at = argument_index.find(n); at != argument_index.end()) {
+        const int id = ids[n] = add_val(n->dtype, n->shape);
+        val(id).argument = at->second;
+        continue;
+      }
+      ++program.stats_.recorded;
+      std::vector<int> in;
+      for (int k = 0; k < n->n_inputs; ++k) {
+        Node* x = n->inputs()[k];
+        if (!x) {
+          in.push_back(-1);
+          continue;
+        }
+        const bool known = ids.count(x);
+        in.push_back(id_of(x));
+        // Made while recording and held by nothing but the recording (each use, and Tape::operands): a constant.
+        if (!known && val(in.back()).external)
+          val(in.back()).constant =
+              static_cast<index_t>(static_cast<std::uint32_t>(x->counts.load())) == 2 * uses[x] + 1;
+      }
+      if (n->op->alias) {
+        const int id = ids[n] = add_val(n->dtype, n->shape);
+        val(id).base = base(in[0]);
+        continue;
+      }
+      int out = -1;
+      if (!n->op->writes) {
+        out = ids[n] = add_val(n->dtype, n->shape);
+        val(out).node = n;
+      }
+      code.push_back({n->op, std::move(in), out, n->word, n->attrs});
+    }
+    for (const Tensor& r : results) wanted.emplace_back(id_of(node(r)), Tensor());
+    for (const auto& [leaf, before] : tape.grad_reads) {
+      const int id = id_of(node(before));
+      program.grad_reads_.emplace_back(id, leaf);
+    }
+    program.grad_absent_ = tape.grad_absent;
+    std::vector<Value*> seen;
+    for (const Tensor& leaf : tape.grad_writes) {
+      if (std::find(seen.begin(), seen.end(), leaf.get()) != seen.end()) continue;
+      seen.push_back(leaf.get());
+      if (Value* g = node(leaf)->adjoint)
+        wanted.emplace_back(id_of(static_cast<Node*>(g)), leaf);
+      else
+        program.grad_clears_.push_back(leaf);
+    }
+  }
+
+  // An alias of a leaf shows the values of when it was taken; if the leaf is written and the alias read later, it must
+  // be a copy.
+  void protect_aliases() {
+    std::map<int, std::size_t> last_write;
+    for (std::size_t i = 0; i < code.size(); ++i)
+      for (std::size_t k = 0; k < code[i].in.size(); ++k)
+        if (code[i].op->writes >> k & 1 && code[i].in[k] >= 0) last_write[base(code[i].in[k])] = i;
+    std::map<int, int> copies;  // alias -> its copy
+    auto look = [&](int v, std::size_t reader) {
+      if (v < 0 || v == base(v)) return;
+      if (auto w = last_write.find(base(v)); w != last_write.end() && val(v).made_at <= w->second && w->second < reader)
+        copies.try_emplace(v, -1);
+    };
+    for (std::size_t i = 0; i < code.size(); ++i)
+      for (int v : code[i].in) look(v, i);
+    for (auto& [v, leaf] : wanted) look(v, code.size());
+    if (copies.empty()) return;
+    for (auto& [v, copy] : copies) copy = add_val(val(v).dtype, val(v).shape);
+    auto replace = [&](int& v) {
+      if (auto at = copies.find(v); at != copies.end()) v = at->second;
+    };
+    std::vector<Instr> with_copies;
+    for (std::size_t i = 0; i < code.size(); ++i) {
+      for (auto& [v, copy] : copies)
+        if (val(v).made_at == i) with_copies.push_back({&copy_op(), {v}, copy, 0, {}});
+      for (int& v : code[i].in) replace(v);
+      with_copies.push_back(std::move(code[i]));
+    }
+    for (auto& [v, leaf] : wanted) replace(v);
+    code = std::move(with_copies);
+  }
+
+  void fold_constants() {
+    for (Instr& c : code) {
+      if (c.out < 0 || !val(c.out).node || !val(c.out).node->data) continue;
+      const bool all = std::all_of(c.in.begin(), c.in.end(),
+                                   [&](int v) { return v < 0 || vals[static_cast<std::size_t>(base(v))].constant; });
+      if (!all || c.in.empty()) continue;
+      Node* n = val(c.out).node;
+      Tensor value = handle(n);
+      val(c.out).external = create(n->dtype, n->shape, 0, &value);  // cut from the tape
+      val(c.out).constant = true;
+      c.dead = true;
+      ++program.stats_.folded;
+    }
+  }
+
+  // Equal operations on equal operands give equal results, as long as no leaf was written in between.
+  void merge_equal() {
+    std::vector<int> version(vals.size(), 0), same(vals.size());
+    for (std::size_t v = 0; v < vals.size(); ++v) same[v] = static_cast<int>(v);
+    std::map<std::vector<std::uint64_t>, int> known;
+    std::map<std::vector<std::uint64_t>, int> aliases;
+    auto resolve = [&](int v) {
+      if (v < 0 || base(v) == v) return v < 0 ? v : same[static_cast<std::size_t>(v)];
+      const int b = same[static_cast<std::size_t>(base(v))];
+      std::vector<std::uint64_t> key{static_cast<std::uint64_t>(b)};
+      for (index_t d : val(v).shape) key.push_back(static_cast<std::uint64_t>(d));
+      val(v).base = b;
+      return aliases.try_emplace(std::move(key), v).first->second;
+    };
+    for (Instr& c : code) {
+      if (c.dead) continue;
+      for (int& v : c.in) v = resolve(v);
+      if (c.out < 0) {
+        for (std::size_t k = 0; k < c.in.size(); ++k)
+          if (c.op->writes >> k & 1 && c.in[k] >= 0) ++version[static_cast<std::size_t>(base(c.in[k]))];
+        continue;
+      }
+      std::vector<std::uint64_t> key{reinterpret_cast<std::uintptr_t>(c.op), static_cast<std::uint64_t>(c.word)};
+      for (int v : c.in) {
+        key.push_back(static_cast<std::uint64_t>(v));
+        key.push_back(v < 0 ? 0 : static_cast<std::uint64_t>(version[static_cast<std::size_t>(base(v))]));
+      }
+      key.push_back(static_cast<std::uint64_t>(val(c.out).dtype));
+      for (index_t d : val(c.out).shape) key.push_back(static_cast<std::uint64_t>(d));
+      if (const Attrs* a = c.attrs.get()) {
+        if (typeid(*a) != typeid(Attrs)) continue;
+        for (index_t x : a->list) key.push_back(static_cast<std::uint64_t>(x));
+        key.push_back(~std::uint64_t{0});
+        for (index_t x : a->list2) key.push_back(static_cast<std::uint64_t>(x));
+      }
+      auto [at, is_new] = known.try_emplace(std::move(key), c.out);
+      if (is_new) continue;
+      same[static_cast<std::size_t>(c.out)] = at->second;
+      c.dead = true;
+      ++program.stats_.merged;
+    }
+    for (auto& [v, leaf] : wanted) v = resolve(v);
+    for (auto& [v, leaf] : program.grad_reads_) v = resolve(v);
+  }
+
+  void drop_dead() {
+    std::vector<bool> live(vals.size(), false);
+    for (auto& [v, leaf] : wanted) live[static_cast<std::size_t>(base(v))] = true;
+    for (auto c = code.rbegin(); c != code.rend(); ++c) {
+      if (c->dead) continue;
+      if (c->out >= 0 && !live[static_cast<std::size_t>(c->out)]) {
+        c->dead = true;
+        ++program.stats_.dead;
+        continue;
+      }
+      for (int v : c->in)
+        if (v >= 0) live[static_cast<std::size_t>(base(v))] = true;
+    }
+    std::erase_if(code, [](const Instr& c) { return c.dead; });
+  }
+
+  // A bias and an activation become part of the matmul that feeds them.
+  void fold_epilogues() {
+    std::vector<int> uses(vals.size(), 0);
+    std::vector<std::size_t> user(vals.size(), 0), def(vals.size(), 0);
+    for (std::size_t i = 0; i < code.size(); ++i) {
+      for (int v : code[i].in)
+        if (v >= 0) ++uses[static_cast<std::size_t>(base(v))], user[static_cast<std::size_t>(base(v))] = i;
+      if (code[i].out >= 0) def[static_cast<std::size_t>(code[i].out)] = i + 1;
+    }
+    for (auto& [v, leaf] : wanted) uses[static_cast<std::size_t>(base(v))] += 2;
+    for (std::size_t i = 0; i < code.size(); ++i) {
+      Instr& mm = code[i];
+      if (mm.dead || !is_matmul(*mm.op)) continue;
+      auto only_user = [&]() -> Instr* {
+        const auto z = static_cast<std::size_t>(mm.out);
+        if (uses[z] != 1) return nullptr;
+        Instr& u = code[user[z]];
+        return u.out >= 0 && val(u.out).shape == val(mm.out).shape && u.dead == false ? &u : nullptr;
+      };
+      auto absorb = [&](Instr& u) {
+        u.dead = true;
+        mm.out = u.out;
+        ++program.stats_.epilogues;
+      };
+      if (Instr* u = only_user(); u && is_add(*u->op)) {
+        const int b = u->in[u->in[0] == mm.out ? 1 : 0], z = u->in[u->in[0] == mm.out ? 0 : 1];
+        const Shape& s = val(b).shape;
+        const index_t n = val(mm.out).shape.back(0);
+        if (z == mm.out && b != z && val(mm.out).shape.ndim() == 2 && s.size() == n && s.ndim() >= 1 &&
+            s.back(0) == n && def[static_cast<std::size_t>(base(b))] <= i) {
+          mm.bias = b;
+          absorb(*u);
+        }
+      }
+      if (Instr* u = only_user(); u && u->in.size() == 1 && u->in[0] == mm.out && val(mm.out).shape.ndim() == 2)
+        if (const Elementwise* f = as_elementwise(*u->op); f && f->arity == 1) {
+          mm.activation = f;
+          absorb(*u);
+        }
+    }
+    std::erase_if(code, [](const Instr& c) { return c.dead; });
+  }
+
+  // --- from code to steps --------------------------------------------------------------------------------------
+  std::vector<std::pair<std::size_t, std::size_t>> groups;  // instructions [begin, end) of each step
+
+  // Elementwise, and every operand is as long as the result, or one number.
+  bool is_map(const Instr& c) {
+    if (c.out < 0 || !as_map(*c.op) || val(c.out).size() == 0) return false;
+    const Val& y = val(c.out);
+    return std::all_of(c.in.begin(), c.in.end(), [&](int v) {
+      return v < 0 || val(v).size() == 1 ||
+             (val(v).size() == y.size() && val(v).dtype == y.dtype && same_layout(val(v).shape, y.shape));
+    });
+  }
+  static bool same_layout(const Shape& a, const Shape& b) {  // equal but for leading ones
+    for (int i = 0; i < std::max(a.ndim(), b.ndim()); ++i)
+      if ((i < a.ndim() ? a.back(i) : 1) != (i < b.ndim() ? b.back(i) : 1)) return false;
+    return true;
+  }
+
+  void group() {
+    constexpr std::size_t longest = 64;
+    for (std::size_t i = 0; i < code.size();) {
+      std::size_t end = i + 1;
+      if (is_map(code[i])) {
+        const Val y = val(code[i].out);
+        while (end < code.size() && end - i < longest && is_map(code[end]) && val(code[end].out).size() == y.size() &&
+               val(code[end].out).dtype == y.dtype && !reads_as_scalar(code[end], i, end))
+          ++end;
+        if (end - i > 1) program.stats_.fused += static_cast<index_t>(end - i);
+      }
+      groups.emplace_back(i, end);
+      i = end;
+    }
+  }
+  // A strip cannot read the only element of an array that the strip itself computes, unless that is all there is.
+  bool reads_as_scalar(const Instr& c, std::size_t begin, std::size_t end) {
+    if (val(c.out).size() == 1) return false;
+    for (int v : c.in)
+      for (std::size_t j = begin; v >= 0 && j < end; ++j)
+        if (code[j].out == base(v) && val(v).size() == 1) return true;
+    return false;
+  }
+
+  void live_intervals() {
+    for (std::size_t g = 0; g < groups.size(); ++g)
+      for (std::size_t i = groups[g].first; i < groups[g].second; ++i) {
+        const int step = static_cast<int>(g);
+        for (int v : code[i].in)
+          if (v >= 0) val(base(v)).last = step;
+        if (code[i].bias >= 0) val(base(code[i].bias)).last = step;
+        if (code[i].out >= 0) val(code[i].out).def = val(code[i].out).last = step;
+      }
+  }
+
+  // Results and gradients get memory of their own; what is not computed here, or is wanted twice, is copied into it.
+  void place_outputs() {
+    for (auto& [v, leaf] : wanted) {
+      const int b = base(v);
+      int target = b;
+      if (val(b).external || val(b).argument >= 0 || val(b).output >= 0) {
+        target = add_val(val(v).dtype, val(v).shape);
+        code.push_back({&copy_op(), {v}, target, 0, {}});
+        groups.emplace_back(code.size() - 1, code.size());
+        val(target).def = val(target).last = static_cast<int>(groups.size()) - 1;
+        val(b).last = static_cast<int>(groups.size()) - 1;
+      }
+      val(target).output = static_cast<int>(program.outputs_.size());
+      program.outputs_.push_back({-1, val(v).dtype, val(v).shape, leaf, {}, {}});
+      if (!leaf) ++program.n_results_;
+    }
+  }
+
+  // A kernel may write where it reads, element by element: the place of an operand that an elementwise step reads last is
+  // free for its results, if the step has read each strip of it before it writes any.
+  void reuse_in_place() {
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const std::size_t begin = groups[g].first, end = groups[g].second;
+      if (!is_map(code[begin])) continue;
+      const index_t n = val(code[begin].out).size();
+      std::size_t first_write = begin;
+      while (first_write < end && in_strip(code[first_write].out)) ++first_write;
+      std::map<int, bool> free;  // operand -> may it be overwritten?
+      for (std::size_t i = begin; i < end; ++i)
+        for (int v : code[i].in)
+          if (v >= 0) {
+            const bool fits = i <= first_write && val(v).size() == n && val(v).dtype == val(code[begin].out).dtype;
+            auto [at, is_new] = free.try_emplace(base(v), true);
+            at->second = at->second && fits;
+          }
+      for (auto [v, may] : free)
+        if (may && val(v).def >= 0 && val(v).def < static_cast<int>(g) && val(v).last == static_cast<int>(g)) {
+          val(v).reused = true;
+          ++program.stats_.in_place;
+        }
+    }
+  }
+
+  // A place in the arena for every other value: the largest first, each at the lowest offset that is free while it
+  // lives.
+  index_t place_in_arena() {
+    std::vector<int> order;
+    for (std::size_t v = 0; v < vals.size(); ++v)
+      if (vals[v].base == static_cast<int>(v) && vals[v].def >= 0 && vals[v].output < 0 &&
+          !in_strip(static_cast<int>(v)))
+        order.push_back(static_cast<int>(v));
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return val(a).bytes() > val(b).bytes(); });
+    std::vector<int> placed;
+    index_t total = 0;
+    for (int v : order) {
+      const index_t bytes = (val(v).bytes() + 63) / 64 * 64;
+      std::vector<std::pair<index_t, index_t>> taken;
+      for (int u : placed)
+        if (val(u).def <= until(v) && val(v).def <= until(u))
+          taken.emplace_back(val(u).offset, val(u).offset + (val(u).bytes() + 63) / 64 * 64);
+      std::sort(taken.begin(), taken.end());
+      index_t at = 0;
+      for (auto [begin, end] : taken) {
+        if (at + bytes <= begin) break;
+        at = std::max(at, end);
+      }
+      val(v).offset = at;
+      total = std::max(total, at + bytes);
+      placed.push_back(v);
+    }
+    return total;
+  }
+
+  // The last step during which nothing else may have its place.
+  int until(int v) { return val(v).last - val(v).reused; }
+
+  // Used nowhere but in the strip that computes it.
+  bool in_strip(int v) {
+    const Val& x = val(v);
+    if (x.def != x.last || x.output >= 0) return false;
+    const auto [begin, end] = groups[static_cast<std::size_t>(x.def)];
+    return end - begin > 1;
+  }
+
+  int slot_of(int v) {
+    if (v < 0) return -1;
+    Val& b = val(base(v));
+    if (b.slot < 0) {
+      b.slot = static_cast<int>(program.slots_.size());
+      program.slots_.push_back(nullptr);
+    }
+    return b.slot;
+  }
+
+  void make_steps() {
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const std::size_t begin = groups[g].first, end = groups[g].second;
+      std::unique_ptr<Step> step;
+      if (is_map(code[begin]))
+        step = dispatch(val(code[begin].out).dtype, [&]<class T>(T) { return make_map<T>(begin, end); });
+      else if (const Instr& c = code[begin]; c.out >= 0 && is_matmul(*c.op) && val(c.out).shape.ndim() == 2)
+        step = dispatch(val(c.out).dtype, [&]<class T>(T) { return make_matmul<T>(c); });
+      else
+        step = make_call(code[begin]);
+      for (std::size_t i = begin; i < end; ++i) {
+        for (int v : code[i].in)
+          if (v >= 0 && !in_strip(base(v))) step->bytes += static_cast<double>(val(v).bytes());
+        if (code[i].out >= 0 && !in_strip(code[i].out)) step->bytes += static_cast<double>(val(code[i].out).bytes());
+        if (step->flops == 0 && code[i].out >= 0) step->flops += static_cast<double>(val(code[i].out).size());
+      }
+      program.work_ += step->flops * 2e-11 + step->bytes * 1e-10 + 2e-8;
+      program.steps_.push_back(std::move(step));
+    }
+  }
+
+  template <class T>
+  std::unique_ptr<Step> make_map(std::size_t begin, std::size_t end) {
+    // Temporaries by linear scan: one is free again after its last reader.
+    std::map<int, std::size_t> last_reader;
+    for (std::size_t i = begin; i < end; ++i)
+      for (int v : code[i].in)
+        if (v >= 0) last_reader[base(v)] = i;
+    std::map<int, int> temporary;
+    std::vector<int> free;
+    int n_temporaries = 0;
+    const index_t n = val(code[begin].out).size();
+    std::vector<typename MapStep<T>::Item> items;
+    for (std::size_t i = begin; i < end; ++i) {
+      const Instr& c = code[i];
+      typename MapStep<T>::Item item{c.op->name, kernels::table<T>().map[as_map(*c.op)->map], {}, 0};
+      for (int v : c.in) {
+        if (v < 0)
+          item.in.push_back({no_slot, 1});
+        else if (auto at = temporary.find(base(v)); at != temporary.end())
+          item.in.push_back({~at->second, 1});
+        else
+          item.in.push_back({slot_of(v), val(v).size() == n ? 1 : 0});
+      }
+      if (in_strip(c.out)) {
+        if (free.empty()) free.push_back(n_temporaries++);
+        temporary[c.out] = free.back();
+        item.out = ~free.back();
+        free.pop_back();
+      } else {
+        item.out = slot_of(c.out);
+      }
+      for (int v : c.in)
+        if (v >= 0)
+          if (auto at = temporary.find(base(v)); at != temporary.end() && last_reader[base(v)] == i) {
+            if (std::find(free.begin(), free.end(), at->second) == free.end()) free.push_back(at->second);
+          }
+      items.push_back(std::move(item));
+    }
+    return std::make_unique<MapStep<T>>(std::move(items), n, n_temporaries);
+  }
+
+  template <class T>
+  std::unique_ptr<Step> make_matmul(const Instr& c) {
+    const auto [trans_a, trans_b] = matmul_flags(c.word);
+    const Shape &sa = val(c.in[0]).shape, &sb = val(c.in[1]).shape, &sc = val(c.out).shape;
+    kernels::MatMul<T> mm{nullptr,    nullptr,    nullptr,   sc.back(1), sc.back(0), trans_a ? sa.back(1) : sa.back(0),
+                          sa.back(0), sb.back(0), sc.back(0)};
+    mm.trans_a = trans_a;
+    mm.trans_b = trans_b;
+    if (c.activation) mm.activation = kernels::table<T>().map[c.activation->map];
+    auto step = std::make_unique<MatMulStep<T>>(mm, slot_of(c.in[0]), slot_of(c.in[1]), slot_of(c.out), slot_of(c.bias),
+                                                c.activation ? c.activation->name : nullptr);
+    step->flops = 2.0 * static_cast<double>(mm.m) * static_cast<double>(mm.n) * static_cast<double>(mm.k);
+    return step;
+  }
+
+  std::unique_ptr<Step> make_call(const Instr& c) {
+    std::vector<int> in;
+    std::vector<Array> like;
+    for (int v : c.in) {
+      in.push_back(slot_of(v));
+      like.push_back(v < 0 ? Array{nullptr, nullptr, DType::f64} : Array{nullptr, &val(v).shape, val(v).dtype});
+    }
+    const Shape none{0};
+    return std::make_unique<CallStep>(*c.op, in, slot_of(c.out), Params{c.word, nullptr}, c.attrs, like,
+                                      c.out < 0 ? none : val(c.out).shape, c.out < 0 ? DType::f64 : val(c.out).dtype);
+  }
+
+  void build() {
+    read_tape();
+    protect_aliases();
+    fold_constants();
+    merge_equal();
+    drop_dead();
+    fold_epilogues();
+    group();
+    live_intervals();
+    place_outputs();
+    reuse_in_place();
+    const index_t arena = place_in_arena();
+    make_steps();
+    finish(arena);
+  }
+
+  void finish(index_t arena) {
+    program.stats_.arena_bytes = arena;
+    program.stats_.steps = static_cast<index_t>(program.steps_.size());
+    program.arena_ = Buffer::create(static_cast<std::size_t>(arena) + 64);
+    auto* memory = static_cast<char*>(program.arena_->data());
+    memory += -reinterpret_cast<std::intptr_t>(memory) & 63;
+    std::vector<int> is_grad_read;
+    for (auto& [v, leaf] : program.grad_reads_) {
+      is_grad_read.push_back(base(v));
+      v = val(base(v)).slot;
+    }
+    for (std::size_t v = 0; v < vals.size(); ++v) {
+      Val& x = vals[v];
+      if (x.base != static_cast<int>(v) || x.slot < 0) continue;
+      if (x.external && std::find(is_grad_read.begin(), is_grad_read.end(), static_cast<int>(v)) == is_grad_read.end())
+        program.externals_.emplace_back(x.slot, x.external);
+      else if (x.argument >= 0)
+        program.arguments_.emplace_back(x.slot, x.argument);
+      else if (x.output >= 0)
+        program.outputs_[static_cast<std::size_t>(x.output)].slot = x.slot;
+      else if (x.offset >= 0)
+        program.slots_[static_cast<std::size_t>(x.slot)] = memory + x.offset;
+    }
+    for (const Instr& c : code)
+      for (std::size_t k = 0; k < c.in.size(); ++k)
+        if (c.op->writes >> k & 1 && c.in[k] >= 0) {
+          const Tensor& leaf = val(base(c.in[k])).external;
+          if (leaf && std::none_of(program.written_.begin(), program.written_.end(),
+                                   [&](auto& t) { return t.get() == leaf.get(); }))
+            program.written_.push_back(leaf);
+        }
+  }
+};
+
+Program::Program(Tape& recording, std::span<const Tensor> arguments, std::span<const Tensor> results) {
+  ProgramBuilder builder{*this, recording, arguments, results, {}, {}, {}, {}, {}};
+  builder.build();
+}
+
+}  // namespace wengert::engine
