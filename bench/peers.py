@@ -40,6 +40,7 @@ import numpy as np
 import wengert as wg
 
 OURS = "wengert"
+OUR_COLORS = {OURS: "#e3a088", f"{OURS} compiled": "#b8401b"}
 
 
 def optional(name):
@@ -129,9 +130,7 @@ def draw(path):
             k + (i - len(names) / 2 + 0.5) * 0.8 / len(names) for k, times in enumerate(rows.values()) if name in times
         ]
         height = [t[name] / min(v for n, v in t.items() if n.startswith(OURS)) for t in rows.values() if name in t]
-        axes.bar(
-            at, height, 0.8 / len(names), label=name, color="#c44e27" if name.startswith(OURS) else f"C{i}", zorder=2
-        )
+        axes.bar(at, height, 0.8 / len(names), label=name, color=OUR_COLORS.get(name, f"C{i}"), zorder=2)
     axes.axhline(1, color="#444", linewidth=0.8)
     axes.set_yscale("log")
     axes.set_ylabel("time / the faster of ours")
