@@ -350,8 +350,8 @@ struct ProgramBuilder {
     }
   }
 
-  // A kernel may write where it reads, element by element: the place of an operand that an elementwise step reads last is
-  // free for its results, if the step has read each strip of it before it writes any.
+  // A kernel may write where it reads, element by element: the place of an operand that an elementwise step reads last
+  // is free for its results, if the step has read each strip of it before it writes any.
   void reuse_in_place() {
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const std::size_t begin = groups[g].first, end = groups[g].second;
@@ -383,7 +383,8 @@ struct ProgramBuilder {
       if (vals[v].base == static_cast<int>(v) && vals[v].def >= 0 && vals[v].output < 0 &&
           !in_strip(static_cast<int>(v)))
         order.push_back(static_cast<int>(v));
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return val(a).bytes() > val(b).bytes(); });
+    std::sort(order.begin(), order.end(),
+              [&](int a, int b) { return std::pair(-val(a).bytes(), a) < std::pair(-val(b).bytes(), b); });
     std::vector<int> placed;
     index_t total = 0;
     for (int v : order) {
