@@ -619,8 +619,8 @@ def main():
     for m in ("numpy", "torch", "jax", "autograd", "mygrad", "scikit-learn"):
         if optional("sklearn" if m == "scikit-learn" else m):
             versions.append(f"{m} {importlib.metadata.version(m)}")
-    heading = f"wengert {wg.__version__} ({wg._core.isa()}); {', '.join(versions)}; Python {sys.version.split()[0]}"
-    print(heading)
+    heading = f"{wg._core.isa()} kernels; {', '.join(versions)}; Python {sys.version.split()[0]}"
+    print(f"wengert {wg.__version__}, {heading}")
     commands[args.what](args)
     if args.write:
         when = f"{machine()}, one core, {datetime.date.today()}; median of {args.repeats} alternating repeats."
