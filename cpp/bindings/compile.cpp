@@ -480,6 +480,7 @@ void bind_compile(py::module_& m) {
     throw std::invalid_argument(
         "profile: nothing was recorded yet for such arguments; call the compiled function first");
   });
+  m.def("recording", [] { return engine::thread_state().tape && engine::thread_state().tape->compiling; });
   m.def("flip_module_mode", [](std::uint64_t key) { module_modes() ^= key; });
 }
 

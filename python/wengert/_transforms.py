@@ -212,8 +212,15 @@ def _linearized(op: str, f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[
 
 
 def _basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
-    n = int(np.prod(shape, dtype=np.int64))
-    return asarray(np.eye(n, dtype=dtype).reshape((n, *shape)))
+    """The unit arrays of this shape, along a leading axis."""
+    keep = math.prod(shape) <= 512 and not _core.recording()  # a recording folds what only it holds
+    return _kept_basis(shape, dtype) if keep else _kept_basis.__wrapped__(shape, dtype)
+
+
+@functools.lru_cache(maxsize=8)  # for Jacobians in a loop; at most 2 MiB each
+def _kept_basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
+    n = math.prod(shape)
+    return tensor(np.eye(n, dtype=dtype).reshape((n, *shape)))
 
 
 def jacobian(
