@@ -20,10 +20,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("TensorBase") = pybind11::handle(reinterpret_cast<PyObject*>(wb::make_tensor_type()));
   m.def("set_tensor_type", [](pybind11::type t) { wb::set_tensor_type(reinterpret_cast<PyTypeObject*>(t.ptr())); });
 
-  // Long kernels let other Python threads run.
-  wengert::engine::blocking_hooks = {[]() -> void* { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; },
-                                     [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }};
-
   wb::bind_elementwise(m);
   wb::bind_functions(m);
   wb::bind_autodiff(m);

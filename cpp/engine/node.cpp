@@ -33,8 +33,6 @@ Shape broadcast(const char* op, std::span<const Shape* const> shapes) {
 
 namespace engine {
 
-BlockingHooks blocking_hooks;
-
 namespace {
 std::atomic<std::uint32_t> global_epoch{0};
 

@@ -104,21 +104,4 @@ void* writable_data(const Tensor& leaf);
 void set_name(Node* n, std::string name);
 std::string name_of(const Node* n);  // "" if none
 
-// Called around long kernels, so that bindings may let other Python threads run.
-struct BlockingHooks {
-  void* (*enter)() = nullptr;
-  void (*leave)(void*) = nullptr;
-};
-extern BlockingHooks blocking_hooks;
-struct Blocking {
-  explicit Blocking(index_t work) : token_(work > 100'000 && blocking_hooks.enter ? blocking_hooks.enter() : nullptr) {}
-  ~Blocking() {
-    if (token_) blocking_hooks.leave(token_);
-  }
-  Blocking(const Blocking&) = delete;
-
- private:
-  void* token_;
-};
-
 }  // namespace wengert::engine

@@ -1,7 +1,7 @@
 // From a recording to a plan: the passes that make a Program, in the order in which they run.
 #include <algorithm>
-#include <cstring>
 #include <map>
+#include <typeinfo>
 #include <unordered_map>
 
 #include "engine/program.h"
