@@ -159,6 +159,31 @@ def test_passes_are_visible() -> None:
     assert stats["merged"] == 1 and stats["dead"] >= 2 and stats["steps"] == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape",
+    [(50, 49), (3, 2000), (2, 3, 700), (5, 600, 7), (1200, 4), (40, 3, 8, 5)],
+    ids=lambda s: "x".join(map(str, s)),
+)
+def test_broadcast_operands_are_read_within_strips(shape: tuple[int, ...], dtype: str) -> None:
+    lead, trail = len(shape) - 1, range(1, len(shape))
+    rows = [RNG.standard_normal(shape[k:]).astype(dtype) for k in trail]
+    columns = [RNG.standard_normal(shape[:k] + (1,) * (lead - k + 1)).astype(dtype) for k in trail]
+
+    def program(x: Any, rows: Any, columns: Any) -> Any:
+        for r, c in zip(rows, columns, strict=True):
+            x = wg.tanh(x * r - c) + c
+        return x
+
+    f = wg.compile(program)
+    x = RNG.standard_normal(shape).astype(dtype)
+    for threads in (1, 2, 3):
+        with wg.threads(threads):
+            assert bits(f(x, rows, columns)) == bits(program(wg.tensor(x), rows, columns))
+    (stats,) = f.stats()
+    assert stats["steps"] == 1 and stats["arena_bytes"] == 0
+
+
 def test_elementwise_steps_work_in_place() -> None:
     def chain(x: Any) -> Any:
         for _ in range(6):

@@ -1,6 +1,7 @@
 // From a recording to a plan: the passes that make a Program, in the order in which they run.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <typeinfo>
 #include <unordered_map>
 
@@ -282,18 +283,41 @@ struct ProgramBuilder {
   // --- from code to steps --------------------------------------------------------------------------------------
   std::vector<std::pair<std::size_t, std::size_t>> groups;  // instructions [begin, end) of each step
 
-  // Elementwise, and every operand is as long as the result, or one number.
+  // How operand v of an elementwise instruction is laid over its result y, if a strip can read it: element by element,
+  // as one number, as rows that repeat (v lacks leading axes), or as elements that repeat (v lacks trailing axes).
+  std::optional<StepInput> laid_over(int v, const Val& y) {
+    const Val& x = val(v);
+    if (x.size() == y.size()) return StepInput{v, 1};
+    if (x.size() == 1) return StepInput{v, 0};
+    int i = 0;
+    index_t same = 1, repeated = 1;
+    const auto axis = [&](int k) { return k < x.shape.ndim() ? x.shape.back(k) : 1; };
+    for (; i < y.shape.ndim() && axis(i) == 1; ++i) repeated *= y.shape.back(i);
+    for (; i < y.shape.ndim() && axis(i) == y.shape.back(i); ++i) same *= y.shape.back(i);
+    if (same != x.size()) return {};  // an axis in the middle
+    if (repeated == 1) return StepInput{v, 1, same};
+    if (same * repeated != y.size()) return {};
+    return StepInput{v, 0, repeated};
+  }
+
+  // Elementwise, in a way that strips can do.
   bool is_map(const Instr& c) {
     if (c.out < 0 || !as_map(*c.op) || val(c.out).size() == 0) return false;
     const Val& y = val(c.out);
-    return std::all_of(c.in.begin(), c.in.end(), [&](int v) {
-      return v < 0 || val(v).size() == 1 ||
-             (val(v).size() == y.size() && val(v).dtype == y.dtype && same_layout(val(v).shape, y.shape));
-    });
+    return std::all_of(c.in.begin(), c.in.end(),
+                       [&](int v) { return v < 0 || (val(v).dtype == y.dtype && laid_over(v, y)); });
   }
-  static bool same_layout(const Shape& a, const Shape& b) {  // equal but for leading ones
-    for (int i = 0; i < std::max(a.ndim(), b.ndim()); ++i)
-      if ((i < a.ndim() ? a.back(i) : 1) != (i < b.ndim() ? b.back(i) : 1)) return false;
+
+  // Of any two periods of a strip one divides the other.
+  bool fits_periods(const Instr& c, std::vector<index_t>& periods) {
+    std::vector<index_t> more;
+    for (int v : c.in)
+      if (const auto laid = v < 0 ? std::nullopt : laid_over(v, val(c.out)); laid && laid->period)
+        more.push_back(laid->period);
+    for (index_t a : more)
+      for (index_t b : periods)
+        if (a % b && b % a) return false;
+    periods.insert(periods.end(), more.begin(), more.end());
     return true;
   }
 
@@ -303,8 +327,11 @@ struct ProgramBuilder {
       std::size_t end = i + 1;
       if (is_map(code[i])) {
         const Val y = val(code[i].out);
+        std::vector<index_t> periods;
+        fits_periods(code[i], periods);
         while (end < code.size() && end - i < longest && is_map(code[end]) && val(code[end].out).size() == y.size() &&
-               val(code[end].out).dtype == y.dtype && !reads_as_scalar(code[end], i, end))
+               val(code[end].out).dtype == y.dtype && !reads_as_scalar(code[end], i, end) &&
+               fits_periods(code[end], periods))
           ++end;
         if (end - i > 1) program.stats_.fused += static_cast<index_t>(end - i);
       }
@@ -469,7 +496,7 @@ struct ProgramBuilder {
         else if (auto at = temporary.find(base(v)); at != temporary.end())
           item.in.push_back({~at->second, 1});
         else
-          item.in.push_back({slot_of(v), val(v).size() == n ? 1 : 0});
+          (item.in.emplace_back(*laid_over(v, val(c.out)))).slot = slot_of(v);
       }
       if (in_strip(c.out)) {
         if (free.empty()) free.push_back(n_temporaries++);

@@ -8,10 +8,16 @@
 namespace wengert::engine {
 namespace {
 
-constexpr index_t strip = 1024;            // elements whose temporaries fit in L1 together
-constexpr index_t parallel_grain = 16384;  // elements worth a thread
+template <class T>
+constexpr index_t strip = 4096 / sizeof(T);  // elements whose temporaries fit in L1 together
+constexpr index_t parallel_grain = 16384;    // elements worth a thread
 constexpr int max_operands = 5;
 
+// How an operand is broadcast.
+std::string suffix(const StepInput& i) {
+  if (!i.period) return i.step ? "" : "[0]";
+  return (i.step ? "[i%" : "[i/") + std::to_string(i.period) + "]";
+}
 std::string slot_name(int slot) { return slot >= 0 ? "%" + std::to_string(slot) : "t" + std::to_string(~slot); }
 
 }  // namespace
@@ -43,29 +49,69 @@ std::string CallStep::str() const {
 }
 
 template <class T>
+MapStep<T>::MapStep(std::vector<Item> items, index_t n, int temporaries)
+    : items_(std::move(items)), n_(n), temporaries_(temporaries) {
+  for (const Item& item : items_)
+    for (const StepInput& i : item.in)
+      if (i.period > strip<T>)
+        long_period_ = long_period_ ? std::min(long_period_, i.period) : i.period;
+      else
+        unit_ = std::max(unit_, i.period);
+  strip_ = strip<T> / unit_ * unit_;
+  for (Item& item : items_)
+    for (StepInput& i : item.in) {
+      if (i.period == 0 || i.period >= strip_) continue;
+      auto same = std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout& l) {
+        return l.from.slot == i.slot && l.from.step == i.step && l.from.period == i.period;
+      });
+      if (same == layouts_.end()) same = layouts_.insert(same, {i, temporaries_++});
+      i = {~same->temporary, 1};
+    }
+}
+
+// Repeated rows are the same in every strip, repeated elements are not.
+template <class T>
+void MapStep<T>::lay_out_rows(void* const* slots, T* temporaries, index_t n) const {
+  for (const auto& [from, temporary] : layouts_)
+    for (index_t i = 0; from.step && i < n; i += from.period)
+      std::copy_n(static_cast<const T*>(slots[from.slot]), from.period, temporaries + temporary * strip<T> + i);
+}
+template <class T>
+void MapStep<T>::lay_out_columns(void* const* slots, T* temporaries, index_t at, index_t n) const {
+  for (const auto& [from, temporary] : layouts_)
+    for (index_t i = 0; !from.step && i < n; i += from.period)
+      std::fill_n(temporaries + temporary * strip<T> + i, from.period,
+                  static_cast<const T*>(slots[from.slot])[(at + i) / from.period]);
+}
+
+template <class T>
 void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
   const T* in[max_operands];
   index_t step[max_operands];
-  T local[strip];  // most strips need one temporary
+  alignas(64) T local[strip<T>];  // most strips need one temporary
   static thread_local std::vector<T> spare;
   T* temporaries = local;
   if (temporaries_ > 1) {
-    if (spare.size() < static_cast<std::size_t>(temporaries_ * strip))
-      spare.resize(static_cast<std::size_t>(temporaries_ * strip));
-    temporaries = spare.data();
+    if (spare.size() < static_cast<std::size_t>(temporaries_ * strip<T> + 64))
+      spare.resize(static_cast<std::size_t>(temporaries_ * strip<T> + 64));
+    temporaries = spare.data() + (-reinterpret_cast<std::intptr_t>(spare.data()) & 63) / index_t{sizeof(T)};
   }
-  const index_t length = temporaries_ ? strip : end - begin;
-  for (index_t at = begin; at < end; at += length) {
-    const index_t n = std::min(length, end - at);
+  const index_t most = temporaries_ || unit_ > 1 ? strip_ : end - begin;
+  lay_out_rows(slots, temporaries, std::min(strip_, end - begin));
+  for (index_t at = begin, n; at < end; at += n) {
+    n = std::min(most, end - at);
+    if (long_period_) n = std::min(n, long_period_ - at % long_period_);
+    lay_out_columns(slots, temporaries, at, n);
     for (const Item& item : items_) {
       for (std::size_t k = 0; k < item.in.size(); ++k) {
-        const auto [slot, by] = item.in[k];
+        const auto [slot, by, period] = item.in[k];
         step[k] = by;
+        const index_t from = !period ? at * by : by ? at % period : at / period;
         in[k] = slot == no_slot ? nullptr
-                : slot >= 0     ? static_cast<const T*>(slots[slot]) + at * by
-                                : temporaries + ~slot * strip;
+                : slot >= 0     ? static_cast<const T*>(slots[slot]) + from
+                                : temporaries + ~slot * strip<T>;
       }
-      item.map(in, step, item.out >= 0 ? static_cast<T*>(slots[item.out]) + at : temporaries + ~item.out * strip, n);
+      item.map(in, step, item.out >= 0 ? static_cast<T*>(slots[item.out]) + at : temporaries + ~item.out * strip<T>, n);
     }
   }
 }
@@ -73,7 +119,8 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
 template <class T>
 void MapStep<T>::run(void* const* slots) {
   if (n_ < 2 * parallel_grain) return run_range(slots, 0, n_);
-  parallel_for(n_, parallel_grain, [&](index_t begin, index_t end) { run_range(slots, begin, end); });
+  parallel_for(n_ / unit_, parallel_grain / unit_,
+               [&](index_t begin, index_t end) { run_range(slots, begin * unit_, end * unit_); });
 }
 
 template <class T>
@@ -83,7 +130,7 @@ std::string MapStep<T>::str() const {
     s += (s.empty() ? "" : "; ") + slot_name(item.out) + " = " + item.name + "(";
     bool first = true;
     for (const StepInput& i : item.in)
-      if (i.slot != no_slot) s += (std::exchange(first, false) ? "" : ", ") + slot_name(i.slot) + (i.step ? "" : "[0]");
+      if (i.slot != no_slot) s += (std::exchange(first, false) ? "" : ", ") + slot_name(i.slot) + suffix(i);
     s += ")";
   }
   return s + "  (" + std::to_string(n_) + ")";

@@ -18,9 +18,12 @@ class Step {
 
 constexpr int no_slot = -(1 << 30);  // an operand that the kernel does not read
 
+// Element i of a strip's operand stands at i * step; with a period, at i % period (step 1: rows repeat) or at
+// i / period (step 0: each element is repeated).
 struct StepInput {
   int slot;
   index_t step;  // 1, or 0 for a broadcast scalar
+  index_t period = 0;
 };
 
 // Any op, through its own `run`.
@@ -43,8 +46,9 @@ class CallStep final : public Step {
   DType dtype_;
 };
 
-// Elementwise operations over arrays of one length (or scalars), strip by strip: a strip's temporaries stay in L1 and
-// have no buffer.
+// Elementwise operations over arrays of one length, or broadcast to it, strip by strip: a strip's temporaries stay in
+// L1 and have no buffer. Operands with a period shorter than a strip are laid out in a temporary first. Of any two
+// periods, one divides the other; strips hold whole short periods and do not cross the ends of long ones.
 template <class T>
 class MapStep final : public Step {
  public:
@@ -54,16 +58,23 @@ class MapStep final : public Step {
     std::vector<StepInput> in;  // a slot, or ~temporary
     int out;
   };
-  MapStep(std::vector<Item> items, index_t n, int temporaries)
-      : items_(std::move(items)), n_(n), temporaries_(temporaries) {}
+  MapStep(std::vector<Item> items, index_t n, int temporaries);
   void run(void* const* slots) override;
   std::string str() const override;
 
  private:
+  struct Layout {  // of `from` in a temporary
+    StepInput from;
+    int temporary;
+  };
   void run_range(void* const* slots, index_t begin, index_t end);
+  void lay_out_rows(void* const* slots, T* temporaries, index_t n) const;
+  void lay_out_columns(void* const* slots, T* temporaries, index_t at, index_t n) const;
   std::vector<Item> items_;
   index_t n_;
   int temporaries_;
+  index_t unit_ = 1, strip_, long_period_ = 0;  // the longest period within a strip; the shortest beyond
+  std::vector<Layout> layouts_;
 };
 
 // One matrix product with its epilogue.

@@ -87,7 +87,10 @@ struct Unslice final : Op {
       for_each_run(*out.shape, *in[0].shape, *p.attrs, [&](index_t to, index_t from, index_t n, index_t step) {
         const W* x = in[0].as<W>() + from;
         W* y = out.as<W>() + to;
-        for (index_t i = 0; i < n; ++i) y[i * step] = x[i];
+        if (step == 1)
+          std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(W));
+        else
+          for (index_t i = 0; i < n; ++i) y[i * step] = x[i];
       });
     });
   }
