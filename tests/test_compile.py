@@ -184,6 +184,39 @@ def test_broadcast_operands_are_read_within_strips(shape: tuple[int, ...], dtype
     assert stats["steps"] == 1 and stats["arena_bytes"] == 0
 
 
+@pytest.mark.parametrize("rows", [2, 40, 300])
+@pytest.mark.parametrize("columns", [3, 5, 70])
+def test_products_apply_a_pullback_or_any_operation_with_another_array(rows: int, columns: int) -> None:
+    a, b = RNG.standard_normal((rows, 150)), RNG.standard_normal((150, columns))
+    y, bias = RNG.standard_normal((rows, columns)), RNG.standard_normal(columns)
+
+    def program(a: Any, b: Any, y: Any, bias: Any) -> Any:
+        back = wg.grad(lambda h: wg.sum((wg.tanh(h) @ (b * 3).T) * a))(y)
+        return y - (a @ b + bias), (a @ (b * 2)) * y, back
+
+    for threads in (1, 3):
+        f = wg.compile(program)
+        with wg.threads(threads):
+            for _ in range(2):
+                for got, want in zip(f(a, b, y, bias), program(*map(wg.tensor, (a, b, y, bias))), strict=True):
+                    assert bits(got) == bits(want)
+        assert f.stats()[0]["epilogues"] == 4 and "then tanh'(" in str(f)
+
+
+def test_a_product_does_not_read_early_what_is_written_later() -> None:
+    p, x = wg.tensor(np.ones((4, 5)), requires_grad=True), RNG.standard_normal((4, 4))
+
+    def program(x: Any) -> Any:
+        h = x @ wg.tensor(np.ones((4, 5)))
+        with wg.no_grad():
+            p.assign(h)
+        return h + p
+
+    f = wg.compile(program)
+    for _ in range(2):
+        assert np.array_equal(f(x).numpy(), 2 * p.numpy())
+
+
 def test_elementwise_steps_work_in_place() -> None:
     def chain(x: Any) -> Any:
         for _ in range(6):

@@ -40,7 +40,8 @@ struct Instr {
   AttrsRef attrs;
   bool dead = false;
   int bias = -1;  // of a matmul
-  const Elementwise* activation = nullptr;
+  const MapOp* activation = nullptr;
+  int operand = -1, operand_at = 0, c_at = 0;  // of the activation, beside the product
 };
 
 }  // namespace
@@ -237,7 +238,8 @@ struct ProgramBuilder {
     std::erase_if(code, [](const Instr& c) { return c.dead; });
   }
 
-  // A bias and an activation become part of the matmul that feeds them.
+  // A bias and an activation become part of the matmul that feeds them; so does the pullback of an activation, or any
+  // elementwise operation on the product and one array like it.
   void fold_epilogues() {
     std::vector<int> uses(vals.size(), 0);
     std::vector<std::size_t> user(vals.size(), 0), def(vals.size(), 0);
@@ -256,6 +258,14 @@ struct ProgramBuilder {
         Instr& u = code[user[z]];
         return u.out >= 0 && val(u.out).shape == val(mm.out).shape && u.dead == false ? &u : nullptr;
       };
+      // The matmul may read v where `u` did: it is there already, and nothing writes to it in between.
+      auto early = [&](int v, const Instr& u) {
+        if (def[static_cast<std::size_t>(base(v))] > i) return false;
+        for (const Instr* c = &mm; c != &u; ++c)
+          for (std::size_t k = 0; k < c->in.size(); ++k)
+            if (c->op->writes >> k & 1 && c->in[k] >= 0 && base(c->in[k]) == base(v)) return false;
+        return true;
+      };
       auto absorb = [&](Instr& u) {
         u.dead = true;
         mm.out = u.out;
@@ -266,16 +276,25 @@ struct ProgramBuilder {
         const Shape& s = val(b).shape;
         const index_t n = val(mm.out).shape.back(0);
         if (z == mm.out && b != z && val(mm.out).shape.ndim() == 2 && s.size() == n && s.ndim() >= 1 &&
-            s.back(0) == n && def[static_cast<std::size_t>(base(b))] <= i) {
+            s.back(0) == n && early(b, *u)) {
           mm.bias = b;
           absorb(*u);
         }
       }
-      if (Instr* u = only_user(); u && u->in.size() == 1 && u->in[0] == mm.out && val(mm.out).shape.ndim() == 2)
-        if (const Elementwise* f = as_elementwise(*u->op); f && f->arity == 1) {
-          mm.activation = f;
+      if (Instr* u = only_user(); u && as_map(*u->op) && val(mm.out).shape.ndim() == 2) {
+        int operand = -1, operand_at = 0, c_at = 0, others = 0;
+        for (std::size_t k = 0; k < u->in.size(); ++k)
+          if (u->in[k] == mm.out)
+            c_at = static_cast<int>(k);
+          else if (u->in[k] >= 0)
+            operand = u->in[k], operand_at = static_cast<int>(k), ++others;
+        const bool fits = others == 0 || (others == 1 && val(operand).shape == val(mm.out).shape && early(operand, *u));
+        if (fits) {
+          mm.activation = as_map(*u->op);
+          mm.operand = operand, mm.operand_at = operand_at, mm.c_at = c_at;
           absorb(*u);
         }
+      }
     }
     std::erase_if(code, [](const Instr& c) { return c.dead; });
   }
@@ -354,7 +373,8 @@ struct ProgramBuilder {
         const int step = static_cast<int>(g);
         for (int v : code[i].in)
           if (v >= 0) val(base(v)).last = step;
-        if (code[i].bias >= 0) val(base(code[i].bias)).last = step;
+        for (int v : {code[i].bias, code[i].operand})
+          if (v >= 0) val(base(v)).last = step;
         if (code[i].out >= 0) val(code[i].out).def = val(code[i].out).last = step;
       }
   }
@@ -525,8 +545,10 @@ struct ProgramBuilder {
     mm.trans_a = trans_a;
     mm.trans_b = trans_b;
     if (c.activation) mm.activation = kernels::table<T>().map[c.activation->map];
+    mm.c_at = c.c_at;
+    mm.operand_at = c.operand_at;
     auto step = std::make_unique<MatMulStep<T>>(mm, slot_of(c.in[0]), slot_of(c.in[1]), slot_of(c.out), slot_of(c.bias),
-                                                c.activation ? c.activation->name : nullptr);
+                                                c.activation ? c.activation->name : nullptr, slot_of(c.operand));
     step->flops = 2.0 * static_cast<double>(mm.m) * static_cast<double>(mm.n) * static_cast<double>(mm.k);
     return step;
   }

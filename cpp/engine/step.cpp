@@ -143,6 +143,7 @@ void MatMulStep<T>::run(void* const* slots) {
   mm.b = static_cast<const T*>(slots[b_]);
   mm.c = static_cast<T*>(slots[c_]);
   if (bias_ >= 0) mm.bias = static_cast<const T*>(slots[bias_]);
+  if (operand_ >= 0) mm.operand = static_cast<const T*>(slots[operand_]);
   matmul_parallel(mm);
 }
 
@@ -152,6 +153,7 @@ std::string MatMulStep<T>::str() const {
       slot_name(c_) + " = " + slot_name(a_) + (mm_.trans_a ? "' @ " : " @ ") + slot_name(b_) + (mm_.trans_b ? "'" : "");
   if (bias_ >= 0) s += " + " + slot_name(bias_);
   if (activation_) s += " then " + std::string(activation_);
+  if (operand_ >= 0) s += "(" + slot_name(operand_) + ")";
   return s + "  (" + std::to_string(mm_.m) + " x " + std::to_string(mm_.k) + " x " + std::to_string(mm_.n) + ")";
 }
 

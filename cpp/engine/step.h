@@ -81,14 +81,14 @@ class MapStep final : public Step {
 template <class T>
 class MatMulStep final : public Step {
  public:
-  MatMulStep(kernels::MatMul<T> mm, int a, int b, int c, int bias, const char* activation)
-      : mm_(mm), a_(a), b_(b), c_(c), bias_(bias), activation_(activation) {}
+  MatMulStep(kernels::MatMul<T> mm, int a, int b, int c, int bias, const char* activation, int operand)
+      : mm_(mm), a_(a), b_(b), c_(c), bias_(bias), operand_(operand), activation_(activation) {}
   void run(void* const* slots) override;
   std::string str() const override;
 
  private:
   kernels::MatMul<T> mm_;
-  int a_, b_, c_, bias_;
+  int a_, b_, c_, bias_, operand_;
   const char* activation_;
 };
 

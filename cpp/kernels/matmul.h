@@ -235,10 +235,12 @@ void pack_a_columns(const T* a, index_t lda, T* packed, index_t kc, const Parts&
 
 template <class T>
 void activate(const MatMul<T>& p, T* c, index_t rows, index_t cols) {
-  const index_t step[1] = {1};
+  const index_t step[5] = {1, 1, 1, 1, 1};
+  const T* in[5] = {};
   if (cols == p.ldc) cols *= rows, rows = 1;
   for (index_t i = 0; i < rows; ++i, c += p.ldc) {
-    const T* in[1] = {c};
+    if (p.operand) in[p.operand_at] = p.operand + (c - p.c);
+    in[p.c_at] = c;
     p.activation(in, step, c, cols);
   }
 }

@@ -29,8 +29,9 @@ using Map = void (*)(const T* const* in, const index_t* step, T* out, index_t n)
 
 // C[m,n] (+)= op(A)[m,k] op(B)[k,n]; lda, ldb, ldc are row lengths of the arrays as stored:
 // A is stored (m,k), or (k,m) with trans_a; B is stored (k,n), or (n,k) with trans_b.
-// Then C += bias[n] (if any), then C = activation(C) (if any; a unary map).
-// Every element is one sum over k in an order that depends on k and n alone.
+// Then C += bias[n] (if any), then C = activation(C) (if any): a unary map, or one of C and `operand`, an array laid
+// out like C; `c_at` and `operand_at` say which inputs of the map they are. Every element is one sum over k in an order
+// that depends on k and n alone.
 template <class T>
 struct MatMul {
   const T* a;
@@ -40,6 +41,8 @@ struct MatMul {
   bool trans_a = false, trans_b = false, accumulate = false;
   const T* bias = nullptr;
   Map<T> activation = nullptr;
+  const T* operand = nullptr;
+  int c_at = 0, operand_at = 0;
 };
 
 // In place. SGD: d = g + weight_decay p; v = momentum v + d; p -= lr (nesterov ? d + momentum v : v).

@@ -259,6 +259,7 @@ void matmul_parallel(const kernels::MatMul<T>& p) {
         part.b += part.trans_b ? j * part.ldb : j;
         part.c += i * part.ldc + j;
         if (part.bias) part.bias += j;
+        if (part.operand) part.operand += i * part.ldc + j;
         kernels::table<T>().matmul(part);
       },
       &grid);
