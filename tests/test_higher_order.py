@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import wengert as wg
+from wengert import _core
 
 
 def nth(f, n, mode="rev"):
@@ -149,3 +150,71 @@ def test_hessian_of_several_arguments():
     assert h[0][1]["d"].tolist() == [[1, 0], [0, 1]]
     assert h[1]["d"][1]["d"].tolist() == [[0, 0], [0, 0]]
     assert wg.hessian(lambda b: (b * b).sum(), flatten=True)(np.ones((2, 3))).tolist() == (2 * np.eye(6)).tolist()
+
+
+# --- Jacobians whose first step is linear or elementwise start from unit arrays, which the rules know ---------------
+
+A, B = np.arange(6.0).reshape(2, 3) - 2, np.arange(12.0).reshape(3, 4) - 5
+STEPS = {
+    "left": (lambda x: _core.matmul(x, B), A),
+    "left turned": (lambda x: _core.matmul(x, B, True), A.T),
+    "left by turned": (lambda x: _core.matmul(x, B.T, False, True), A),
+    "left turned by turned": (lambda x: _core.matmul(x, B.T, True, True), A.T),
+    "right": (lambda x: _core.matmul(A, x), B),
+    "right turned": (lambda x: _core.matmul(A, x, False, True), B.T),
+    "right by turned": (lambda x: _core.matmul(A.T, x, True), B),
+    "right turned by turned": (lambda x: _core.matmul(A.T, x, True, True), B.T),
+    "both": (lambda x: x.T @ x, B),
+    "vector": (lambda x: A @ x, B[:, 0]),
+    "row": (lambda x: x @ A, A[:, 0]),
+    "plus": (lambda x: x @ B + 1.0, A),
+    "elementwise": (lambda x: x * x * 0.5, A),
+    "elementwise with a row": (lambda x: x * A[0], A),
+    "from a row": (lambda x: x * A, A[0]),
+    "nothing": (lambda x: x, A),
+}
+
+
+@pytest.mark.parametrize("mode", ["rev", "fwd"])
+@pytest.mark.parametrize("name", STEPS)
+def test_jacobians_start_from_unit_arrays(name, mode):
+    f, x = STEPS[name]
+    y, pull = wg.vjp(f, wg.tensor(x))
+    units = np.eye(y.size).reshape(y.size, *y.shape)
+    want = np.stack([pull(wg.tensor(u))[0].numpy() for u in units]).reshape(*y.shape, *x.shape)
+    assert np.array_equal(wg.jacobian(f, mode=mode)(wg.tensor(x)).numpy(), want)
+    compiled = wg.compile(wg.jacobian(f, mode=mode))
+    for _ in range(2):
+        assert np.array_equal(compiled(x).numpy(), want)
+    wg.check_grads(wg.jacobian(f, mode=mode), (wg.tensor(x),), order=1)
+
+
+@pytest.mark.parametrize("mode", ["rev", "fwd"])
+def test_zeros_of_a_jacobian_are_zero_beside_infinities(mode):
+    right = np.array([[1.0, np.inf], [np.nan, 2.0]])
+    jacobian = wg.jacobian(lambda x: x @ right, mode=mode)(wg.tensor(np.ones((2, 2)))).numpy()
+    assert np.array_equal(jacobian[0, :, 0], right.T, equal_nan=True)
+    assert not jacobian[0, :, 1].any() and not jacobian[1, :, 0].any()
+    assert np.array_equal(wg.jacobian(wg.sqrt, mode=mode)(wg.tensor([0.0, 4.0])).numpy(), [[np.inf, 0], [0, 0.25]])
+
+
+def test_a_jacobian_may_be_written_to():
+    for mode in ("rev", "fwd"):
+        jacobian = wg.jacobian(lambda x: x, mode=mode)(wg.tensor([1.0, 2.0]))
+        jacobian.assign(np.full((2, 2), 5.0))
+        assert np.array_equal(wg.jacobian(lambda x: x, mode=mode)(wg.tensor([1.0, 2.0])).numpy(), np.eye(2))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("new_axis", [0, 1, 2, 3])
+def test_diagonals_and_their_derivatives(axis, new_axis):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    y = _core.embed_diagonal(x, axis, new_axis)
+    at = axis + (axis >= new_axis)
+    assert np.array_equal(np.moveaxis(np.diagonal(y.numpy(), axis1=at, axis2=new_axis), -1, axis), x)
+    assert np.count_nonzero(y.numpy()) == x.size
+    assert np.array_equal(_core.take_diagonal(y, at, new_axis).numpy(), x)
+    wg.check_grads(lambda x: _core.embed_diagonal(x * x, axis, new_axis), (x,), order=2)
+    wg.check_grads(lambda y: _core.take_diagonal(y * y, at, new_axis), (y.numpy(),), order=2)
+    with pytest.raises(ValueError, match="not two axes of one size"):
+        _core.take_diagonal(x, 0, 1)

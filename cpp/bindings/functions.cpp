@@ -83,6 +83,9 @@ void bind_functions(py::module_& m) {
   m.def("full", [](const Dims& shape, double value, py::object dtype) {
     return full(dtype_from_python(dtype), Shape(shape), value);
   });
+  m.def("basis", [](const Dims& shape, py::object dtype) { return basis(dtype_from_python(dtype), Shape(shape)); });
+  m.def("embed_diagonal", &embed_diagonal);
+  m.def("take_diagonal", &take_diagonal);
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads);
   m.def("exchange_thread_limit", &exchange_thread_limit);

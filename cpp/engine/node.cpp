@@ -207,6 +207,7 @@ void* writable_data(const Tensor& leaf) {
     n->borrowed = false;
   }
   n->epoch = next_epoch();
+  n->basis = false;
   return n->data;
 }
 

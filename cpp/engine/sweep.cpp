@@ -55,6 +55,9 @@ Tensor operand(const Node* n, int k) {
   return handle(in);
 }
 
+// A derivative to hand out: never the seed itself, which may be kept for the next Jacobian.
+Tensor handed_out(Tensor t) { return is_basis(t) ? copy(t) : t; }
+
 // old + more, in place where nobody can tell.
 Tensor accumulate(Tensor old, const Tensor& more) {
   if (!thread_state().grad_enabled && is_unique(old) && old.shape() == more.shape() && old.dtype() == more.dtype()) {
@@ -409,7 +412,7 @@ std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const T
   std::vector<Tensor> result;
   for (const Tensor& x : wrt) {
     Tensor g = s.results[node(x)];
-    result.push_back(g ? s.in_full(g, x.shape()) : full(x.dtype(), s.batched(x.shape()), 0));
+    result.push_back(g ? handed_out(s.in_full(g, x.shape())) : full(x.dtype(), s.batched(x.shape()), 0));
   }
   return result;
 }
@@ -447,7 +450,8 @@ std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> ta
   if (first && last && last->index >= first->index) p.run(first, last);
   std::vector<Tensor> result;
   for (const Tensor& y : outputs)
-    result.push_back(Push::has(node(y)) ? handle(node(y)->adjoint) : full(y.dtype(), p.batched(y.shape()), 0));
+    result.push_back(Push::has(node(y)) ? handed_out(handle(node(y)->adjoint))
+                                        : full(y.dtype(), p.batched(y.shape()), 0));
   return result;
 }
 

@@ -52,6 +52,9 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape);
 Tensor permute(const Tensor& x, Axes axes);
 Tensor transpose(const Tensor& x);  // swaps the last two axes
 Tensor concat(std::span<const Tensor> xs, index_t axis);
+// y[.., i, .., j, ..] = x[.., i, ..] if i = j, else 0: the new axis j stands at `new_axis` of y. And its transpose.
+Tensor embed_diagonal(const Tensor& x, index_t axis, index_t new_axis);
+Tensor take_diagonal(const Tensor& y, index_t axis, index_t dropped_axis);
 
 // Indexing
 // Every axis from `start` by `step`, `shape[i]` elements; `unslice` puts them back into zeros of `shape`.

@@ -206,11 +206,22 @@ Tensor apply_pullback(const Elementwise& op, int k, const Rule& rule, Tensor g) 
   in[op.arity + 1] = std::move(g);
   return apply(p, {in, static_cast<std::size_t>(op.arity + 2)}, dtype, std::move(shape));
 }
+
+// Along the unit arrays, it is what it makes of ones, on a diagonal.
+template <class Rule>
+Tensor apply_pullback_along(const Elementwise& op, int k, const Rule& rule, Tensor g) {
+  const Shape& shape = rule.output_shape();
+  const bool sparse = is_basis(g) && rule.input_shape(k) == shape;
+  if (!sparse || op.pullbacks[static_cast<std::size_t>(k)].passes_g) return apply_pullback(op, k, rule, std::move(g));
+  const Tensor slopes = apply_pullback(op, k, rule, full(g.dtype(), Shape::ones(shape.ndim()), 1));
+  const Tensor flat = reshape(broadcast_to(slopes, shape), {shape.size()});
+  return reshape(embed_diagonal(flat, 0, 1), rule.batched(shape));
+}
 }  // namespace
 
 void Elementwise::vjp(Pullback& p) const {
   for (int k = 0; k < arity; ++k)
-    if (p.needs(k)) p.add_broadcast(k, apply_pullback(*this, k, p, p.lazy_g()));
+    if (p.needs(k)) p.add_broadcast(k, apply_pullback_along(*this, k, p, p.lazy_g()));
 }
 
 Tensor Elementwise::jvp(Pushforward& p) const {
@@ -225,7 +236,7 @@ Tensor Elementwise::jvp(Pushforward& p) const {
       for (int i = 0; i < p.input_shape(k).ndim(); ++i) s.back(i) = t.shape().back(i);
       t = reshape(t, s);
     }
-    t = apply_pullback(*this, k, p, std::move(t));
+    t = apply_pullback_along(*this, k, p, std::move(t));
     total = total ? total + t : t;
   }
   return total;

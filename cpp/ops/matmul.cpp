@@ -58,8 +58,30 @@ struct MatMul final : Op {
     if (!axes.empty()) c = sum(c, axes, true);
     p.add(k, c.shape() == want ? c : reshape(c, want));
   }
+  // Derivatives along the unit arrays are one operand, repeated, on a diagonal: of C = AB, dC_pq / dA_rs = [p = r] B_sq
+  // and dC_pq / dB_sr = [q = r] A_ps. `x` is turned to (rows, cols) if need be, repeated along a new axis at
+  // `repeated`, and put on the diagonal of axis `axis` and a new one at `at`; the first two axes count the unit arrays.
+  static Tensor on_diagonal(const Tensor& x, bool turned, int repeated, index_t times, int axis, int at,
+                            Shape batched) {
+    const Tensor t = turned ? transpose(x) : x;
+    Shape one = Shape::ones(3), full = one;
+    for (int i = 0, k = 0; i < 3; ++i) {
+      one[i] = i == repeated ? 1 : t.shape()[k];
+      full[i] = i == repeated ? times : t.shape()[k++];
+    }
+    return reshape(embed_diagonal(broadcast_to(reshape(t, one), full), axis, at), std::move(batched));
+  }
   void vjp(Pullback& p) const override {
     const index_t f = p.params().word;
+    if (is_basis(p.lazy_g()) && p.output_shape().ndim() == 2) {
+      const index_t m = p.output_shape()[0], n = p.output_shape()[1];
+      const bool a_turned = f & ta, b_turned = f & tb;
+      if (p.needs(0))
+        p.add(0, on_diagonal(p.input(1), !b_turned, 0, m, 0, a_turned ? 3 : 2, p.batched(p.input_shape(0))));
+      if (p.needs(1))
+        p.add(1, on_diagonal(p.input(0), a_turned, 1, n, 1, b_turned ? 2 : 3, p.batched(p.input_shape(1))));
+      return;
+    }
     const Tensor g = p.g();
     if (p.needs(0)) add(p, 0, da(g, p.input(1), f));
     if (p.needs(1)) add(p, 1, db(p.input(0), g, f));
@@ -75,10 +97,19 @@ struct MatMul final : Op {
       for (int i = 0; i < p.input_shape(k).ndim(); ++i) s.back(i) = p.input_shape(k).back(i);
       return reshape(t, s);
     };
+    // The tangent of operand k by the product's other operand, along the unit arrays or any others.
+    auto product = [&](int k) {
+      if (!is_basis(p.tangent(k)) || p.output_shape().ndim() != 2)
+        return k == 0 ? matmul(lift(0), p.input(1), f & ta, f & tb) : matmul(p.input(0), lift(1), f & ta, f & tb);
+      const bool a_turned = f & ta, b_turned = f & tb;
+      const int r = k == 0 ? a_turned : !b_turned;  // where the unit arrays count the rows or columns of C
+      return on_diagonal(p.input(1 - k), k == 0 ? b_turned : !a_turned, r, p.output_shape()[k], r, 2 + k,
+                         p.batched(p.output_shape()));
+    };
     Tensor t;
-    if (p.has_tangent(0)) t = matmul(lift(0), p.input(1), f & ta, f & tb);
+    if (p.has_tangent(0)) t = product(0);
     if (p.has_tangent(1)) {
-      Tensor u = matmul(p.input(0), lift(1), f & ta, f & tb);
+      Tensor u = product(1);
       t = t ? t + u : u;
     }
     return t;

@@ -64,8 +64,13 @@ const Cut detach_op("detach", true), the_copy_op("copy", false);
 struct Reshape final : Op {
   Reshape() : Op("reshape") { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
-  void vjp(Pullback& p) const override { p.add(0, reshape(p.g(), p.batched(p.input_shape(0)))); }
-  Tensor jvp(Pushforward& p) const override { return reshape(p.tangent(0), p.batched(p.output_shape())); }
+  void vjp(Pullback& p) const override { p.add(0, reshaped(p.g(), p.batched(p.input_shape(0)))); }
+  Tensor jvp(Pushforward& p) const override { return reshaped(p.tangent(0), p.batched(p.output_shape())); }
+  static Tensor reshaped(const Tensor& t, const Shape& batched) {
+    Tensor r = reshape(t, batched);
+    r.get()->basis = is_basis(t);
+    return r;
+  }
 };
 const Reshape reshape_op;
 
@@ -223,7 +228,117 @@ struct Concat final : Op {
 };
 const Concat concat_op;
 
+// Word: the axis of x that is doubled and the new axis of y, both from the end.
+struct Diagonal : Op {
+  using Op::Op;
+  static index_t word(int axis, int new_axis) { return axis | index_t{new_axis} << 8; }
+  static int axis(index_t word) { return static_cast<int>(word & 255); }
+  static int new_axis(index_t word) { return static_cast<int>(word >> 8); }
+
+  // f(offset in x, offset in y, length, step in y) for each last axis of x.
+  template <class F>
+  static void for_each_row(const Shape& x, const Shape& y, index_t word, F&& f) {
+    const int ndim = x.ndim(), fresh = new_axis(word);
+    index_t stride[Shape::max_ndim + 1], count[Shape::max_ndim] = {}, at = 0;
+    index_t s = 1;
+    for (int i = 0; i < y.ndim(); ++i) stride[i] = s, s *= y.back(i);
+    const index_t along = stride[fresh];
+    for (int i = fresh; i < ndim; ++i) stride[i] = stride[i + 1];
+    stride[axis(word)] += along;
+    const index_t row = x.back(0), size = x.size();
+    for (index_t done = 0; done < size; done += row) {
+      f(done, at, row, stride[0]);
+      for (int i = 1; i < ndim; ++i) {
+        at += stride[i];
+        if (++count[i] < x.back(i)) break;
+        at -= stride[i] * count[i];
+        count[i] = 0;
+      }
+    }
+  }
+};
+
+struct EmbedDiagonal final : Diagonal {
+  EmbedDiagonal() : Diagonal("embed_diagonal") {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
+    dispatch(out.dtype, [&]<class T>(T) {
+      for_each_row(*in[0].shape, *out.shape, p.word, [&](index_t from, index_t to, index_t n, index_t step) {
+        const T* x = in[0].as<T>() + from;
+        T* y = out.as<T>() + to;
+        for (index_t i = 0; i < n; ++i) y[i * step] = x[i];
+      });
+    });
+  }
+  void vjp(Pullback& p) const override {
+    p.add(0, take_diagonal(p.g(), -1 - axis_in_y(p.params().word), -1 - new_axis(p.params().word)));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    return embed_diagonal(p.tangent(0), -1 - axis(p.params().word), -1 - new_axis(p.params().word));
+  }
+  static int axis_in_y(index_t word) { return axis(word) + (axis(word) >= new_axis(word)); }
+};
+const EmbedDiagonal embed_diagonal_op;
+
+struct TakeDiagonal final : Diagonal {
+  TakeDiagonal() : Diagonal("take_diagonal") {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    dispatch(out.dtype, [&]<class T>(T) {
+      for_each_row(*out.shape, *in[0].shape, p.word, [&](index_t to, index_t from, index_t n, index_t step) {
+        const T* y = in[0].as<T>() + from;
+        T* x = out.as<T>() + to;
+        for (index_t i = 0; i < n; ++i) x[i] = y[i * step];
+      });
+    });
+  }
+  void vjp(Pullback& p) const override {
+    p.add(0, embed_diagonal(p.g(), -1 - axis(p.params().word), -1 - new_axis(p.params().word)));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const index_t w = p.params().word;
+    return take_diagonal(p.tangent(0), -1 - EmbedDiagonal::axis_in_y(w), -1 - new_axis(w));
+  }
+};
+const TakeDiagonal take_diagonal_op;
+
 }  // namespace
+
+Tensor embed_diagonal(const Tensor& x, index_t axis, index_t new_axis) {
+  const int ndim = x.ndim();
+  const index_t from = normalize_axis("embed_diagonal", axis, ndim);
+  const index_t to = normalize_axis("embed_diagonal", new_axis, ndim + 1);
+  std::vector<index_t> dims(x.shape().begin(), x.shape().end());
+  dims.insert(dims.begin() + to, x.shape()[static_cast<int>(from)]);
+  return apply(embed_diagonal_op, {x}, x.dtype(), Shape(dims),
+               Diagonal::word(ndim - 1 - static_cast<int>(from), ndim - static_cast<int>(to)));
+}
+
+Tensor take_diagonal(const Tensor& y, index_t axis, index_t dropped_axis) {
+  const int ndim = y.ndim();
+  const index_t from = normalize_axis("take_diagonal", axis, ndim);
+  const index_t to = normalize_axis("take_diagonal", dropped_axis, ndim);
+  if (from == to || y.shape()[static_cast<int>(from)] != y.shape()[static_cast<int>(to)])
+    throw std::invalid_argument("take_diagonal: axes " + std::to_string(from) + " and " + std::to_string(to) +
+                                " of shape " + y.shape().str() + " are not two axes of one size");
+  std::vector<index_t> dims(y.shape().begin(), y.shape().end());
+  dims.erase(dims.begin() + to);
+  const index_t kept = from - (from > to);
+  return apply(take_diagonal_op, {y}, y.dtype(), Shape(dims),
+               Diagonal::word(ndim - 2 - static_cast<int>(kept), ndim - 1 - static_cast<int>(to)));
+}
+
+Tensor basis(DType dtype, const Shape& shape) {
+  const index_t n = shape.size();
+  Shape s = Shape::ones(shape.ndim() + 1);
+  s[0] = n;
+  std::copy(shape.begin(), shape.end(), s.begin() + 1);
+  Tensor t = full(dtype, s, 0);
+  dispatch(dtype, [&]<class T>(T) {
+    for (index_t i = 0; i < n; ++i) t.data<T>()[i * (n + 1)] = 1;
+  });
+  t.get()->basis = true;
+  return t;
+}
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype && !x.get()->weak) return x;

@@ -113,9 +113,10 @@ struct Value {
   std::atomic<std::uint64_t> counts{reader};
   DType dtype = DType::f64;
   bool requires_grad = false;
-  bool weak = false;        // came from a Python or C++ number: takes the dtype of its partner
-  bool borrowed = false;    // the memory is somebody else's (a NumPy array's)
-  std::uint32_t epoch = 0;  // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
+  bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
+  bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
+  bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
+  std::uint32_t epoch = 0;    // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   Shape shape;
   void* data = nullptr;
 };
@@ -290,6 +291,11 @@ inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs, DType dt
 
 // Runs an op that changes leaves in place and has no result. A replay repeats it on the same leaves.
 void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word = 0);
+
+// The unit arrays of `shape`, along a leading axis: what a Jacobian starts from. Rules recognise it, as the derivative
+// of a product or an elementwise operation along it is mostly zeros.
+Tensor basis(DType dtype, const Shape& shape);
+inline bool is_basis(const Tensor& t) { return t.get()->basis; }
 
 Tensor empty(DType dtype, const Shape& shape);               // uninitialised
 Tensor full(DType dtype, const Shape& shape, double value);  // a constant

@@ -214,13 +214,12 @@ def _linearized(op: str, f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[
 def _basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
     """The unit arrays of this shape, along a leading axis."""
     keep = math.prod(shape) <= 512 and not _core.recording()  # a recording folds what only it holds
-    return _kept_basis(shape, dtype) if keep else _kept_basis.__wrapped__(shape, dtype)
+    return _kept_basis(shape, dtype) if keep else _core.basis(shape, dtype)
 
 
 @functools.lru_cache(maxsize=8)  # for Jacobians in a loop; at most 2 MiB each
 def _kept_basis(shape: tuple[int, ...], dtype: Any) -> Tensor:
-    n = math.prod(shape)
-    return tensor(np.eye(n, dtype=dtype).reshape((n, *shape)))
+    return _core.basis(shape, dtype)
 
 
 def jacobian(
