@@ -98,7 +98,9 @@ def specials(dtype):
     info = np.finfo(dtype)
     x = [0, 1, 0.5, 2, 3, 10, 88.7, 89, 104, 710, 746, 1000, 1e10, info.max, info.tiny, info.tiny / 2, TINY[dtype]]
     x += [np.inf, np.nan, np.nextafter(dtype(1), dtype(0)), np.nextafter(dtype(1), dtype(2)), 1e5, 3e5, 1e7]
-    x = np.array(x, dtype)
+    edges = 2.0 ** np.arange(-6, 8)  # and their neighbours: where implementations change from piece to piece
+    edges = [(1 + k * info.eps / 2) * edges for k in range(-4, 5)]
+    x = np.concatenate([np.array(x, dtype), np.array(edges, dtype).ravel()])
     return np.concatenate([x, -x])
 
 

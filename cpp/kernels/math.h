@@ -480,11 +480,12 @@ constexpr float tanh_piece[8][8] = {
 WENGERT_INLINE F32 tanh(F32 x) {
   // Pieces by the leading bits of |x| + 1; beyond 9.02 the nearest float is 1. In the first, tanh(u) = u + u (...).
   const F32 u = min(F32(9.2), abs(x));
-  const auto i = bits(u + 1.0) >> 22;
+  const F32 key = u + 1.0;  // below 0.5, u may round up into the second piece
+  const auto i = bits(key) >> 22;
   const F32 d = u - lookup(tanh_centre, i);
   F32 y = lookup(tanh_piece[7], i);
   for (int k = 6; k > 0; --k) y = fma(y, d, lookup(tanh_piece[k], i));
-  return copysign(fma(y, d, where(u < 0.5, u, lookup(tanh_piece[0], i))), x);
+  return copysign(fma(y, d, where(key < 1.5, u, lookup(tanh_piece[0], i))), x);
 }
 
 // ---- Powers and roots -----------------------------------------------------------------------------------------
