@@ -1,11 +1,13 @@
 """``elementwise`` and ``matmul``: kernels as Python calls them, on arrays that exist already."""
 
+import statistics
+
 import numpy as np
 
 import wengert as wg
 
-from .tables import at_least, at_most, bars, best, canvas, geometric_mean, pictures, race
-from .timing import OURS, alternate, bound, optional, peak
+from .tables import COLORS, Table, at_least, at_most, bars, best, canvas, pictures, race
+from .timing import COPY, OURS, alternate, bound, optional, peak
 
 FUNCTIONS = ("exp", "tanh", "sigmoid", "gelu", "silu", "softplus", "erf", "log1p", "sin", "log", "sqrt", "relu")
 
@@ -33,7 +35,7 @@ def elementwise(args):
     if times:
         race("elementwise", "function, ns an element", times, unit=1e-9, aims=aims)
         in_ns = {case: {n: t * 1e9 for n, t in row.items()} for case, row in times.items()}
-        bars("elementwise.svg", "Elementwise float32, 4096 numbers", "ns an element", in_ns)
+        bars("elementwise.svg", "Elementwise float32, 4096 numbers", "ns an element", in_ns, log=True)
     memory_bound(args)
 
 
@@ -80,10 +82,10 @@ def memory_bound(args):
             first = rows if name.startswith("column") else a
             case["PyTorch"] = bound(by_torch, *(torch.from_numpy(v) for v in (first, b, out)))
         source, target = np.ones(nbytes // 2, np.uint8), np.ones(nbytes // 2, np.uint8)
-        case["a copy of the same bytes"] = bound(np.copyto, target, source)
+        case[COPY] = bound(np.copyto, target, source)
         row = alternate(case, args.repeats)
         limit = 1.2 if name.startswith("column") else 1.1
-        aims[name] = [at_most(row[OURS] / row["a copy of the same bytes"], limit, " copy")]
+        aims[name] = [at_most(row[OURS] / row[COPY], limit, " copy")]
         times[name] = row
     if times:
         race("memory-bound", "memory-bound, µs", times, aims=aims)
@@ -128,14 +130,12 @@ def matmul(args):
 
 def summary(key, title, times, rates, aims, measured):
     """The table in GFLOP/s, of which more is better, and the geometric mean."""
-    from .tables import Table
-
     names = list(dict.fromkeys(n for row in rates.values() for n in row))
     table = Table(key, f"{title}, GFLOP/s", [*names, "ours / fastest peer", "aim"])
     ratios = {case: peer / ours for case, (ours, peer) in ((c, best(row)) for c, row in times.items())}
     for case, row in rates.items():
         table.add(case, [*(f"{row[n]:.3g}" for n in names), f"{ratios[case]:.2f}×"], aims[case])
-    mean = geometric_mean(list(ratios.values()))
+    mean = statistics.geometric_mean(ratios.values())
     table.add("geometric mean", [*("" for _ in names), f"{mean:.3f}×"], [at_least(mean, 1.15)])
     table.note = f"Peak {measured[0] / 1e9:.0f} GFLOP/s ({measured[1]})."
     table.show()
@@ -162,19 +162,15 @@ def products(shape, flag, dtype):
 
 
 def draw(rates_of):
+    """A dot for each product and contender, ours on top; a panel for each type."""
     figure, axes = canvas(len(rates_of))
     for ax, (dtype, rates) in zip(axes, rates_of.items(), strict=True):
-        for i, name in enumerate(dict.fromkeys(n for row in rates.values() for n in row)):
-            ax.plot(
-                range(len(rates)),
-                [row.get(name, np.nan) for row in rates.values()],
-                "o",
-                ms=4,
-                color=f"C{i}",
-                label=name,
-            )
+        for name in dict.fromkeys(n for row in rates.values() for n in row):
+            color, size, layer = ("#b8401b", 6, 3) if name == OURS else (COLORS[name], 4, 2)
+            heights = [row[name] for row in rates.values()]
+            ax.plot(range(len(rates)), heights, "o", ms=size, color=color, label=name, zorder=layer)
         ax.set(title=f"Products m×k×n, {dtype}", ylabel="GFLOP/s")
         ax.set_xticks(range(len(rates)), list(rates), rotation=90, fontsize=7)
-        ax.grid(axis="y", linewidth=0.3)
+        ax.grid(linewidth=0.3)
         ax.legend(fontsize=8)
     pictures["matmul.svg"] = figure

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import importlib.metadata
-import math
 import platform
 import statistics
 import sys
@@ -11,9 +10,13 @@ from pathlib import Path
 
 import wengert as wg
 
-from .timing import COMPILED, OURS, optional
+from .timing import COMPILED, COPY, OURS, optional
 
-COLORS = {OURS: "#e3a088", COMPILED: "#b8401b", "NumPy": "#4c72b0", "NumPy by hand": "#4c72b0", "PyTorch": "#dd8452"}
+COLORS = {
+    OURS: "#e3a088", COMPILED: "#b8401b", "NumPy": "#4c72b0", "NumPy by hand": "#4c72b0", "PyTorch": "#dd9c52",
+    "torch.compile": "#ccb974", "JAX": "#55a868", "JAX jit": "#55a868", "autograd": "#937860", "MyGrad": "#8172b3",
+    "scikit-learn": "#da8bc3",
+}  # fmt: skip
 tables = {}  # key -> Table, in the order in which they were measured
 pictures = {}  # file name -> Figure
 
@@ -80,7 +83,7 @@ def race(key, title, times, unit=1e-6, aims=None, note=""):
 
 def best(row):
     """(seconds of the faster of ours, of the fastest peer or None)."""
-    peers = [t for name, t in row.items() if not name.startswith(OURS)]
+    peers = [t for name, t in row.items() if not name.startswith(OURS) and name != COPY]
     return min(t for name, t in row.items() if name.startswith(OURS)), min(peers, default=None)
 
 
@@ -148,7 +151,3 @@ def canvas(count):
 
 def missed():
     return [aim for table in tables.values() for aim in table.missed]
-
-
-def geometric_mean(values):
-    return statistics.geometric_mean(values) if values else math.nan

@@ -14,6 +14,7 @@ import wengert as wg
 
 OURS = "wengert"
 COMPILED = f"{OURS} compiled"
+COPY = "a copy of the same bytes"  # what memory allows, beside contenders; not a peer
 now = time.perf_counter
 
 
