@@ -79,8 +79,7 @@ def peak(program, dtype="float32"):
 
 
 @functools.cache
-def copy_rate(nbytes):
-    """Bytes a second, read and written, of copying one half of so much memory to the other."""
-    n = max(64, int(nbytes) // 2)
-    source, target = np.ones(n, np.uint8), np.ones(n, np.uint8)
-    return 2 * n / alternate({"copy": lambda: np.copyto(target, source)}, 9, min)["copy"]
+def copy_rate(nbytes=1 << 27):
+    """Bytes a second, read and written, of copying one half of so much memory, more than caches hold, to the other."""
+    source, target = np.ones(nbytes // 2, np.uint8), np.ones(nbytes // 2, np.uint8)
+    return nbytes / alternate({"copy": lambda: np.copyto(target, source)}, 9, min)["copy"]

@@ -1,6 +1,5 @@
 """``train``: training steps, and what goes with them: the limit, the first call, memory, two threads, inference."""
 
-import statistics
 import sys
 
 import numpy as np
@@ -35,8 +34,9 @@ def train(args):
 
 
 def step_aims(net, row):
-    ours, peer = best(row)
-    aims = [at_least(peer / ours, net.aim, " peer")] if net.aim and peer else []
+    """Of the compiled step beside the fastest peer; on the first two nets also of the eager one beside PyTorch's."""
+    _, peer = best(row)
+    aims = [at_least(peer / row[COMPILED], net.aim, " peer")] if net.aim and peer else []
     if net in nets.NETS[:2] and "PyTorch" in row:  # eager against eager
         aims.append(at_least(row["PyTorch"] / row[OURS], (8, 2.5)[nets.NETS.index(net)], " PyTorch, eager"))
     return aims
@@ -74,12 +74,12 @@ def agreement(chosen, differ):
 def limits(key, chosen, times, args):
     """The compiled step beside what arithmetic and memory allow, and all aims of a step."""
     rate, source = peak(args.bench_kernels)
+    copied = copy_rate()
     columns = ["FLOP floor, µs", "optimizer bytes, µs", "ours, µs", "ours / (1.12 limit + 5 µs)", "aim"]
-    note = f"Peak {rate / 1e9:.0f} GFLOP/s ({source}); copies measured at the size of the parameters and their moments."
+    note = f"Peak {rate / 1e9:.0f} GFLOP/s ({source}); a copy in main memory moves {copied / 1e9:.1f} GB/s."
     table = Table(key, "limit of a step", columns, note)
     for net in chosen:
-        state = net.parameters() * (12 if net.optimizer == "adam" else 8)
-        floor, move = net.flops() / rate, net.optimizer_bytes() / copy_rate(state)
+        floor, move = net.flops() / rate, net.optimizer_bytes() / copied
         ours = times[net.name][COMPILED]
         share = ours / (1.12 * (floor + move) + 5e-6)
         cells = [number(t * 1e6) for t in (floor, move, ours)]
@@ -90,19 +90,19 @@ def limits(key, chosen, times, args):
 
 def first_calls(chosen, args):
     """What recording and planning cost: the first compiled call beyond a first eager step, both of fresh models."""
-    columns = [COMPILED, *(["JAX jit"] if optional("jax") else []), "aim"]
-    table = Table("first-call", "first call beyond one eager (JAX: later) step, ms", columns, "Medians of 5, JAX of 2.")
+    jax, repeats = optional("jax"), 5
+    columns = [COMPILED, *(["JAX jit"] if jax else []), "aim"]
+    note = f"The least of {repeats} first calls less the least of {repeats} first eager steps (JAX: less a later call)."
+    table = Table("first-call", "first call beyond an eager step, ms", columns, note)
     for net in chosen:
-        extra = []
-        for _ in range(5):
-            eager, compiled = (clock(make(net)) for make in (nets.wengert_eager, nets.wengert_compiled))
-            extra.append(compiled - eager)
-        ours = statistics.median(extra) * 1e3
-        cells = [number(ours)]
-        if optional("jax"):
-            steps = [nets.jax_jit(net) for _ in range(2)]
-            cells.append(number(statistics.median(clock(step) - clock(step) for step in steps) * 1e3))
-        table.add(net.name, cells, [at_most(ours, 5, " ms")])
+        eager, compiled = (
+            min(clock(make(net)) for _ in range(repeats)) for make in (nets.wengert_eager, nets.wengert_compiled)
+        )
+        extra = [(compiled - eager) * 1e3]
+        if jax:
+            step = nets.jax_jit(net)
+            extra.append((clock(step) - clock(step)) * 1e3)
+        table.add(net.name, [number(ms) for ms in extra], [at_most(extra[0], 5, " ms")])
     table.show()
 
 
