@@ -55,7 +55,7 @@ def main():
     if args.cpu_time:
         timing.now = time.process_time
     warnings.simplefilter("ignore")
-    heading = tables.run_description(args.repeats)
+    heading = tables.run_description(args.repeats, "processor time" if args.cpu_time else "by the wall clock")
     print(f"wengert {wg.__version__}; {heading}")
     start = time.perf_counter()
     for name, command in COMMANDS.items():
