@@ -87,14 +87,14 @@ def best(row):
     return min(t for name, t in row.items() if name.startswith(OURS)), min(peers, default=None)
 
 
-def run_description(repeats, clock):
+def run_description(how):
     """Machine, date and versions: what a reader has to know beside the figures."""
     versions = []
     for m in ("numpy", "torch", "jax", "autograd", "mygrad", "scikit-learn"):
         if optional("sklearn" if m == "scikit-learn" else m):
             versions.append(f"{m} {importlib.metadata.version(m)}")
     return (
-        f"{machine()}, one core, {datetime.date.today()}; median of {repeats} alternating repeats, {clock}. "
+        f"{machine()}, one core, {datetime.date.today()}; {how}. "
         f"{wg._core.isa()} kernels; {', '.join(versions)}; Python {platform.python_version()}."
     )
 

@@ -15,7 +15,7 @@ import wengert as wg
 OURS = "wengert"
 COMPILED = f"{OURS} compiled"
 COPY = "a copy of the same bytes"  # what memory allows, beside contenders; not a peer
-now = time.perf_counter
+least = False  # whether to report the least time of many short stretches, for a machine that others use too
 
 
 @functools.cache
@@ -32,24 +32,26 @@ def optional(name):
 
 def clock(f, calls=1):
     """Seconds for so many calls."""
-    start = now()
+    start = time.perf_counter()
     for _ in range(calls):
         f()
-    return now() - start
+    return time.perf_counter() - start
 
 
 def alternate(contenders, repeats, average=statistics.median):
     """Median seconds a call of each function, by name: all run once, then all again, so that drift meets everybody."""
-    calls = {}
+    stretch, calls, rounds = 2e-4 if least else 5e-3, {}, {}
     for name, f in contenders.items():
         calls[name] = 1
-        while calls[name] < 1_000_000 and clock(f, calls[name]) < 5e-3:
+        while calls[name] < 1_000_000 and (once := clock(f, calls[name])) < stretch:
             calls[name] *= 2
+        rounds[name] = repeats * 20 if least and once < 10 * stretch else repeats
     times = {name: [] for name in contenders}
-    for _ in range(repeats):
+    for i in range(max(rounds.values())):
         for name, f in contenders.items():
-            times[name].append(clock(f, calls[name]) / calls[name])
-    return {name: average(t) for name, t in times.items()}
+            if i < rounds[name]:
+                times[name].append(clock(f, calls[name]) / calls[name])
+    return {name: (min if least else average)(t) for name, t in times.items()}
 
 
 def bound(f, *values):
