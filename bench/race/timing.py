@@ -43,7 +43,7 @@ def alternate(contenders, repeats, average=statistics.median):
     stretch, calls, rounds = 2e-4 if least else 5e-3, {}, {}
     for name, f in contenders.items():
         calls[name] = 1
-        while calls[name] < 1_000_000 and (once := clock(f, calls[name])) < stretch:
+        while calls[name] < 1_000_000 and (once := min(clock(f, calls[name]) for _ in range(3))) < stretch:
             calls[name] *= 2
         rounds[name] = repeats * 20 if least and once < 10 * stretch else repeats
     times = {name: [] for name in contenders}
