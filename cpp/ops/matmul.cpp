@@ -11,7 +11,7 @@ namespace {
 enum : index_t { ta = 1, tb = 2 };
 
 struct MatMul final : Op {
-  MatMul() : Op("matmul", 3) {}
+  MatMul() : Op("matmul", 3) { long_from = index_t{1} << 18; }
 
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
