@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert::engine {
@@ -62,9 +63,11 @@ Tensor handed_out(Tensor t) { return is_basis(t) ? copy(t) : t; }
 Tensor accumulate(Tensor old, const Tensor& more) {
   if (!thread_state().grad_enabled && is_unique(old) && old.shape() == more.shape() && old.dtype() == more.dtype()) {
     dispatch(old.dtype(), [&]<class T>(T) {
-      const T* in[] = {old.data<T>(), more.data<T>()};
-      const index_t steps[] = {1, 1};
-      kernels::table<T>().map[map_add](in, steps, old.data<T>(), old.size());
+      parallel_for(old.size(), 16384, [&](index_t begin, index_t end) {
+        const T* in[] = {old.data<T>() + begin, more.data<T>() + begin};
+        const index_t steps[] = {1, 1};
+        kernels::table<T>().map[map_add](in, steps, old.data<T>() + begin, end - begin);
+      });
     });
     return old;
   }
