@@ -82,16 +82,16 @@ void add_kernels() {
   constexpr index_t n = 1 << 16;
   add_case("sum of all", [x = values<float>(n)] {
     float y = 0;
-    kernels::table<float>().sum(x.data(), &y, 1, n, 1);
+    kernels::table<float>().sum(x.data(), &y, 1, n, 1, 1);
   });
   add_case("sum of rows", [x = values<float>(n), y = values<float>(256)]() mutable {
-    kernels::table<float>().sum(x.data(), y.data(), 256, 256, 1);
+    kernels::table<float>().sum(x.data(), y.data(), 256, 256, 1, 1);
   });
   add_case("sum of columns", [x = values<float>(n), y = values<float>(64)]() mutable {
-    kernels::table<float>().sum(x.data(), y.data(), 1, n / 64, 64);
+    kernels::table<float>().sum(x.data(), y.data(), 1, n / 64, 64, 64);
   });
   add_case("max of rows", [x = values<float>(n), y = values<float>(256)]() mutable {
-    kernels::table<float>().max(x.data(), y.data(), 256, 256, 1);
+    kernels::table<float>().max(x.data(), y.data(), 256, 256, 1, 1);
   });
   add_rows("softmax", [](auto& k, auto* x, auto* y, auto*, auto rows, auto m) { k.softmax(x, y, rows, m); });
   add_rows("logsumexp", [](auto& k, auto* x, auto* y, auto*, auto rows, auto m) { k.logsumexp(x, y, rows, m); });

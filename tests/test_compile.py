@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -327,6 +329,18 @@ def test_indices_are_arguments_too() -> None:
         f(np.array([0, 4]))
 
 
+def test_labels_and_masks_are_arguments_too() -> None:
+    scores = RNG.standard_normal((4, 3))
+    loss = wg.compile(lambda x, labels: wg.nn.nll_loss(x, labels, reduction="none"))
+    masked = wg.compile(lambda x, mask: wg.where(~mask & (x < 0.5), x, 0.0))
+    for labels in (np.array([0, 1, 2, 0]), np.array([2, 2, 1, 0])):
+        assert loss(scores, labels).tolist() == (-scores[range(4), labels]).tolist()
+        mask = scores > 0.3 * labels[:, None] - 0.5
+        assert masked(scores, mask).tolist() == np.where(~mask & (scores < 0.5), scores, 0.0).tolist()
+    with pytest.raises(IndexError, match=r"nll_loss: label 3 at position 1 is not in \[0, 3\)"):
+        loss(scores, np.array([0, 3, 0, 0]))
+
+
 def test_limit_says_what_kept_changing() -> None:
     f = wg.compile(lambda x, k: x * k, limit=3)
     for k in range(3):
@@ -344,12 +358,37 @@ def test_limit_says_what_kept_changing() -> None:
         lambda x: x if x[0] > 0 else -x,
         lambda x: np.asarray(x),
         lambda x: x * int(wg.argmax(x)),
+        lambda x: wg.at_set(x, wg.argsort(x), 1.0),
+        lambda x: wg.at_add(x, x > 0, 1.0),
+        lambda x: x[x > 0],
+        lambda x: x[: wg.argmax(x)],
+        lambda x: x[-wg.argsort(x)],
+        lambda x: x * wg.sum(wg.argsort(x)),
+        lambda x: x * wg.cumsum(wg.argsort(x)),
     ],
 )
 def test_what_cannot_be_replayed_is_refused_with_its_line(escape: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match=r"test_compile\.py:\d+.*inside a compiled function"):
         wg.compile(escape)(np.ones(3))
     assert wg.compile(lambda x: x + 1.0)(np.ones(3)).tolist() == [2.0] * 3  # recording goes on
+
+
+@pytest.mark.parametrize(
+    "arithmetic",
+    [
+        lambda k: k + 1,
+        lambda k: 2 * k,
+        lambda k: k % 2,
+        lambda k: k / 2,
+        lambda k: k**2,
+        lambda k: np.add(k, 1),
+        lambda k: wg.minimum(k, 1),
+        lambda k: abs(k),
+    ],
+)
+def test_arithmetic_on_whole_numbers_is_refused_with_its_line(arithmetic: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"test_compile\.py:\d+"):
+        wg.compile(lambda x, k: x[arithmetic(k)])(np.ones(3), np.array([0, 1]))
 
 
 def test_exceptions_leave_everything_as_it_was() -> None:
@@ -483,3 +522,27 @@ def test_fit_reports_stops_and_refuses() -> None:
             wg.nn.fit(model, *bad, wg.nn.mse_loss, opt)
     with pytest.raises(ValueError, match="batch_size"):
         wg.nn.fit(model, x, x, wg.nn.mse_loss, opt, batch_size=0)
+
+
+def test_fit_stops_at_ctrl_c() -> None:
+    x = np.linspace(-1, 1, 4096, dtype=np.float32)[:, None]
+    model = wg.nn.MLP([1, 64, 64, 1], seed=0)
+    opt = wg.optim.Adam(model.parameters())
+    delays = []
+    for _ in range(5):  # the machine may be busy once
+        pressed: list[float] = []
+
+        def press(pressed: list[float] = pressed) -> None:
+            pressed.append(time.perf_counter())
+            _thread.interrupt_main()
+
+        timer = threading.Timer(0.2, press)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            wg.nn.fit(model, x, x**2, wg.nn.mse_loss, opt, batch_size=32, epochs=1_000_000)
+        delays.append(time.perf_counter() - pressed[0])
+        timer.join()
+        if delays[-1] < 0.1:
+            break
+    assert min(delays) < 0.1
+    assert all(np.isfinite(p).all() for p in model.parameters())

@@ -55,10 +55,27 @@ def test_rows_do_not_depend_on_their_batch() -> None:
 def test_results_do_not_depend_on_threads() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((700, 300)).astype(np.float32), rng.standard_normal((300, 400)).astype(np.float32)
+    stacks = [rng.standard_normal((n, 40, 50)) for n in (1, 3, 64)]
+    state = rng.standard_normal((4, 100_003)).astype(np.float32)
+
+    def trained() -> list[wg.Tensor]:
+        p, q = wg.tensor(state[0], requires_grad=True), wg.tensor(state[1], requires_grad=True)
+        optimizers = wg.optim.Adam([p]), wg.optim.SGD([q], lr=0.1, momentum=0.9, nesterov=True)
+        for gradient in state[2:]:
+            p.grad = q.grad = wg.tensor(gradient)
+            for optimizer in optimizers:
+                optimizer.step()
+        return [p, q]
 
     def results() -> list[bytes]:
         c = wg.matmul(a, b)
-        return [t.numpy().tobytes() for t in (c, wg.tanh(c), wg.sum(c, axis=0), wg.sum(c, axis=1), wg.softmax(c), c.T)]
+        tall = wg.tensor(np.repeat(a, 9, axis=0)[:, :131])
+        reduced = [f(x, axis=0) for f in (wg.sum, wg.max, wg.min) for x in (c, tall, tall[:, :17])]
+        products = [wg.matmul(x, x.swapaxes(1, 2)) for x in stacks]
+        rows = c[np.arange(1400) * 3 % 700]
+        dropped = wg.nn.Dropout(0.3, seed=1)(wg.tensor(state))
+        all_of_them = [c, wg.tanh(c), wg.sum(c, axis=1), wg.softmax(c), c.T, rows, c.astype("float64"), dropped]
+        return [t.numpy().tobytes() for t in (*all_of_them, *reduced, *products, *trained())]
 
     with wg.threads(1):
         one = results()

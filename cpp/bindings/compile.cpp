@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 
 #include "bindings/bindings.h"
 #include "engine/program.h"
@@ -105,6 +104,12 @@ bool same_value(PyObject* a, PyObject* b) {
 struct Bound {
   std::vector<const void*> pointers;
   std::vector<Tensor> converted;  // keeps alive what had to be copied
+  engine::Readers readers;
+  void clear() {
+    pointers.clear();
+    converted.clear();
+    readers.clear();
+  }
 };
 
 // Compares arguments with a signature and collects their pointers; false at the first difference.
@@ -115,6 +120,7 @@ bool matches(const Signature& s, PyObject* o, Bound& bound) {
         const Value* v = reinterpret_cast<PyTensor*>(o)->value;
         if (v->dtype != s.dtype || !(v->shape == s.shape)) return false;
         bound.pointers.push_back(v->data);
+        bound.readers.add(static_cast<const engine::Node*>(v)->buffer);
         return true;
       }
       if (!is_array(o)) return false;
@@ -185,8 +191,9 @@ struct Entry {
 
 struct State {
   py::object function;
-  std::vector<Entry> entries;  // the latest used first
+  std::vector<std::shared_ptr<const Entry>> entries;  // the latest used first; a call keeps its own alive
   std::size_t limit;
+  std::mutex writing{};  // what changes leaves runs one after the other, for they may be the same
 };
 
 struct PyCompiled {
@@ -205,14 +212,15 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
     std::string seen;
     for (std::size_t i = 0; i < std::min<std::size_t>(3, state.entries.size()); ++i) {
       seen += "\n  ";
-      for (const Signature& s : state.entries[i].arguments) seen += str(s) + " ";
+      for (const Signature& s : state.entries[i]->arguments) seen += str(s) + " ";
     }
     throw std::runtime_error("compile: recorded " + std::to_string(state.limit) +
                              " times already, because its arguments keep changing; pass what changes as arrays of a "
                              "fixed shape (a Python number is frozen into the recording), or raise limit=. Latest:" +
                              seen);
   }
-  Entry entry;
+  const auto recorded = std::make_shared<Entry>();
+  Entry& entry = *recorded;
   entry.names = names ? py::reinterpret_borrow<py::object>(names) : py::none();
   entry.grad_enabled = engine::thread_state().grad_enabled;
   entry.modes = module_modes();
@@ -241,23 +249,18 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
     return results.back();
   });
   entry.program = recording.freeze(stand_ins, results);
-  state.entries.insert(state.entries.begin(), std::move(entry));
-  return wrap_results(state.entries.front().results, results);
+  state.entries.insert(state.entries.begin(), recorded);
+  return wrap_results(entry.results, results);
 }
 
-PyObject* replay(const Entry& entry, Bound& bound) {
-  engine::Program& program = *entry.program;
-  std::vector<Tensor> results;
-  {
-    // Long replays let other Python threads run; and whoever waits for a program must not hold the interpreter.
-    const bool waits = !program.lock.try_lock();
-    std::optional<py::gil_scoped_release> released;
-    if (waits || program.work() > 5e-5) released.emplace();
-    if (waits) program.lock.lock();
-    const std::lock_guard guard(program.lock, std::adopt_lock);
-    program.run(bound.pointers.data(), results);
+// Who waits for a program must not hold the interpreter, which the program's present user needs to finish.
+std::unique_lock<std::mutex> locked(State& state, engine::Program& program) {
+  std::unique_lock guard(program.changes_leaves() ? state.writing : program.lock, std::try_to_lock);
+  if (!guard) {
+    const engine::Unlocked unlocked;
+    guard.lock();
   }
-  return wrap_results(entry.results, results);
+  return guard;
 }
 
 bool is_recorded_result(PyObject* o) {
@@ -266,22 +269,22 @@ bool is_recorded_result(PyObject* o) {
 }
 
 // The entry for these arguments, moved to the front; null if there is none.
-Entry* find(State& state, PyObject* const* args, Py_ssize_t n_all, PyObject* names, Bound& bound) {
+std::shared_ptr<const Entry> find(State& state, PyObject* const* args, Py_ssize_t n_all, PyObject* names,
+                                  Bound& bound) {
   for (std::size_t e = 0; e < state.entries.size(); ++e) {
-    Entry& entry = state.entries[e];
+    const Entry& entry = *state.entries[e];
     if (entry.grad_enabled != engine::thread_state().grad_enabled || entry.modes != module_modes() ||
         static_cast<Py_ssize_t>(entry.arguments.size()) != n_all)
       continue;
     if (names ? entry.names.is_none() || !entry.names.equal(py::handle(names)) : !entry.names.is_none()) continue;
-    bound.pointers.clear();
-    bound.converted.clear();
+    bound.clear();
     bool same = true;
     for (Py_ssize_t i = 0; i < n_all && same; ++i)
       same = matches(entry.arguments[static_cast<std::size_t>(i)], args[i], bound);
     if (!same || !entry.program->applies()) continue;
     const auto at = state.entries.begin() + static_cast<std::ptrdiff_t>(e);
     if (e) std::rotate(state.entries.begin(), at, at + 1);
-    return &state.entries.front();
+    return state.entries.front();
   }
   return nullptr;
 }
@@ -298,9 +301,14 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
     if (plain) return PyObject_Vectorcall(state.function.ptr(), args, nargsf, names);
 
     Bound bound;
-    if (const Entry* entry = find(state, args, n_all, names, bound)) {
-      const Entry chosen = *entry;  // another thread may record meanwhile
-      return replay(chosen, bound);
+    std::vector<Tensor> results;
+    while (const auto entry = find(state, args, n_all, names, bound)) {
+      {
+        const auto guard = locked(state, *entry->program);
+        if (!entry->program->applies()) continue;  // while we waited, another thread has left or taken a .grad
+        entry->program->run(bound.pointers.data(), results);
+      }
+      return wrap_results(entry->results, results);
     }
     return record(state, args, n, names);
   } catch (...) {
@@ -375,10 +383,9 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     const auto n_args = static_cast<Py_ssize_t>(args.size());
     std::vector<Tensor> results;
     if (!program)
-      if (Entry* entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
+      if (const auto entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
     if (program) {
-      const py::gil_scoped_release released;
-      const std::lock_guard guard(program->lock);
+      const auto guard = locked(state, *program);
       program->run(bound.pointers.data(), results);
     } else {
       py::object out = py::reinterpret_steal<py::object>(record(state, args.data(), n_args, nullptr));
@@ -390,6 +397,9 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     if (results.empty() || results[0].size() != 1)
       throw std::invalid_argument("fit: a training step must return its loss, one number");
     losses.data<double>()[b] = *cast(results[0], DType::f64).data<double>();
+    {
+      const engine::Unlocked turn;
+    }  // for other threads, whatever the length of a step
     const auto now = Clock::now();
     if (now - last_look > std::chrono::milliseconds(50)) {
       last_look = now;
@@ -442,38 +452,39 @@ void bind_compile(py::module_& m) {
   });
   m.def("compiled_stats", [](const py::object& compiled) {
     py::list all;
-    for (const Entry& e : state_of(compiled).entries) all.append(stats_of(e));
+    for (const auto& e : state_of(compiled).entries) all.append(stats_of(*e));
     return all;
   });
   m.def("compiled_epoch", epoch);
   // The leaves that replays change.
   m.def("compiled_written", [](const py::object& compiled) {
     std::vector<Tensor> all;
-    for (const Entry& e : state_of(compiled).entries)
-      for (const Tensor& t : e.program->written()) all.push_back(t);
+    for (const auto& e : state_of(compiled).entries)
+      for (const Tensor& t : e->program->written()) all.push_back(t);
     return all;
   });
   m.def("compiled_str", [](const py::object& compiled) {
     std::string s;
-    for (const Entry& e : state_of(compiled).entries) {
+    for (const auto& e : state_of(compiled).entries) {
       s += "for";
-      for (const Signature& a : e.arguments) s += " " + str(a);
-      s += ":\n" + e.program->str();
+      for (const Signature& a : e->arguments) s += " " + str(a);
+      s += ":\n" + e->program->str();
     }
     return s;
   });
   // Times each step of the program that these arguments select, as (step, seconds, flops, bytes).
   m.def("compiled_profile", [](const py::object& compiled, const py::tuple& args, int repeats) {
     Bound bound;
-    for (Entry& e : state_of(compiled).entries) {
-      bound = {};
-      bool same = e.arguments.size() == args.size();
+    State& state = state_of(compiled);
+    for (const auto& e : std::vector(state.entries)) {
+      bound.clear();
+      bool same = e->arguments.size() == args.size();
       for (std::size_t i = 0; i < args.size() && same; ++i)
-        same = matches(e.arguments[i], py::object(args[i]).ptr(), bound);
+        same = matches(e->arguments[i], py::object(args[i]).ptr(), bound);
       if (!same) continue;
       py::list rows;
-      const std::lock_guard guard(e.program->lock);
-      for (const engine::StepProfile& p : e.program->profile(bound.pointers.data(), repeats))
+      const auto guard = locked(state, *e->program);
+      for (const engine::StepProfile& p : e->program->profile(bound.pointers.data(), repeats))
         rows.append(py::make_tuple(p.what, p.seconds, p.flops, p.bytes));
       return rows;
     }

@@ -89,7 +89,7 @@ py::array kernel_reduce(const std::string& isa, const std::string& name, const p
     const auto& t = table_of<T>(isa);
     const auto f = name == "sum" ? t.sum : name == "max" ? t.max : name == "min" ? t.min : nullptr;
     if (!f) throw std::invalid_argument("no reduction is called " + name);
-    f(static_cast<const T*>(x.data()), y.mutable_data(), outer, n, inner);
+    f(static_cast<const T*>(x.data()), y.mutable_data(), outer, n, inner, inner);
     return py::array(y);
   });
 }

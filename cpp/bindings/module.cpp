@@ -1,8 +1,27 @@
 // wengert._core: a map of the extension module.
+#include <cxxabi.h>
+#include <unistd.h>
+
 #include "bindings/bindings.h"
 #include "kernels/select.h"
 
 namespace wb = wengert::bindings;
+
+namespace {
+
+void* release_interpreter() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
+
+void acquire_interpreter(void* released) {
+  try {
+    PyEval_RestoreThread(static_cast<PyThreadState*>(released));
+  } catch (abi::__forced_unwind&) {
+    // The interpreter is gone and ends its threads by unwinding them, which C++ frames with a `noexcept` turn into an
+    // abort. Later Pythons let them hang, and so do we.
+    while (true) ::pause();
+  }
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, m) {
   wengert::kernels::check_isa();
@@ -19,6 +38,8 @@ PYBIND11_MODULE(_core, m) {
 
   m.attr("TensorBase") = pybind11::handle(reinterpret_cast<PyObject*>(wb::make_tensor_type()));
   m.def("set_tensor_type", [](pybind11::type t) { wb::set_tensor_type(reinterpret_cast<PyTypeObject*>(t.ptr())); });
+
+  wengert::engine::interpreter_lock = {release_interpreter, acquire_interpreter};
 
   wb::bind_elementwise(m);
   wb::bind_functions(m);

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cstring>
+#include <limits>
 
 #include "bindings/bindings.h"
 
@@ -26,7 +27,10 @@ py::handle python(Params p) { return static_cast<const Call*>(p.attrs)->python; 
 
 class Primitive final : public Op {
  public:
-  explicit Primitive(std::string name) : Op("", ~0u), text_(std::move(name)) { Op::name = text_.c_str(); }
+  explicit Primitive(std::string name) : Op("", ~0u), text_(std::move(name)) {
+    Op::name = text_.c_str();
+    long_from = std::numeric_limits<index_t>::max();  // it is Python
+  }
 
   void run(const Array* in, int n, const Array& out, Params p) const override {
     const auto bytes = static_cast<std::size_t>(out.shape->size() * size_of(out.dtype));

@@ -92,20 +92,18 @@ PyObject* op_matmul(PyObject* a, PyObject* b) {
   });
 }
 
-PyObject* op_invert(PyObject* a) {
-  return guarded([&]() -> PyObject* {
-    const Tensor x = unwrap(a);
-    if (x.dtype() != DType::b8) throw TypeError(std::string("~ needs a bool tensor, got ") + name_of(x.dtype()));
-    Tensor y = empty(DType::b8, x.shape());
-    for (index_t i = 0; i < x.size(); ++i) y.data<bool>()[i] = !x.data<bool>()[i];
-    return wrap(y);
-  });
-}
-
 PyObject* compare(PyObject* a, PyObject* b, int how) {
   static const Elementwise* const ops[] = {find("less"),      find("less_equal"), find("equal"),
                                            find("not_equal"), find("greater"),    find("greater_equal")};
   return binary(*ops[how], a, b);
+}
+
+PyObject* op_invert(PyObject* a) {
+  return guarded([&]() -> PyObject* {
+    const DType t = unwrap(a).dtype();
+    if (t != DType::b8) throw TypeError(std::string("~ needs a bool tensor, got ") + name_of(t));
+    return compare(a, Py_False, Py_EQ);
+  });
 }
 
 double only_number(PyObject* self, const char* how) {

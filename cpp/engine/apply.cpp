@@ -1,7 +1,20 @@
 // Eager execution: compute, and record what a gradient or a visible tape asks for.
+#include <algorithm>
+#include <optional>
+
 #include "engine/node.h"
 
 namespace wengert {
+namespace {
+
+engine::Readers readers_of(std::span<const Tensor> inputs) {
+  engine::Readers readers;
+  for (const Tensor& t : inputs)
+    if (t && engine::node(t)->buffer) readers.add(engine::node(t)->buffer);
+  return readers;
+}
+
+}  // namespace
 
 Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape shape, index_t word, AttrsRef attrs) {
   const engine::ThreadState& state = engine::thread_state();
@@ -14,21 +27,35 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   engine::Node* n = engine::node(out);
   n->word = word;
   n->attrs = std::move(attrs);
+  const std::uint32_t before = engine::epoch();
+  bool stale = false;
   if (!op.alias) {
     constexpr std::size_t few = 8;
     Array on_stack[few];
     std::vector<Array> on_heap;
     Array* in = on_stack;
     if (inputs.size() > few) on_heap.resize(inputs.size()), in = on_heap.data();
+    auto bytes = static_cast<index_t>(n->buffer->bytes);
     for (std::size_t k = 0; k < inputs.size(); ++k) {
-      const Value* v = inputs[k].get();
+      const engine::Node* v = engine::node(inputs[k]);
       in[k] = v ? Array{v->data, &v->shape, v->dtype} : Array{nullptr, nullptr, dtype};
+      if (v && v->buffer) bytes += static_cast<index_t>(v->buffer->bytes);
     }
-    op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, n->attrs.get()});
+    const bool unlock = bytes >= op.long_from && state.may_unlock;
+    {
+      std::optional<engine::Unlocked> unlocked;
+      if (unlock) unlocked.emplace(readers_of(inputs));
+      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, n->attrs.get()});
+    }
+    // Another thread has changed what was read here: a sweep must not take the new values for the ones used.
+    stale = unlock && std::any_of(inputs.begin(), inputs.end(), [before](const Tensor& t) {
+              return t && !engine::node(t)->op && t.get()->epoch > before;
+            });
   }
   if (on_tape) {
     n->requires_grad = differentiate;
     engine::record(n, op, inputs);
+    if (stale) n->epoch = before;
   }
   return out;
 }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace wengert::engine {
 
@@ -44,6 +46,25 @@ struct Buffer {
 
  private:
   void destroy() noexcept;
+};
+
+// Buffers that somebody reads for a while: they stay, and who wants to change a leaf in place copies it instead.
+class Readers {
+ public:
+  Readers() = default;
+  Readers(Readers&& o) noexcept : buffers_(std::exchange(o.buffers_, {})) {}
+  ~Readers() { clear(); }
+  void add(Buffer* b) {
+    buffers_.push_back(b);
+    b->retain();
+  }
+  void clear() noexcept {
+    for (Buffer* b : buffers_) b->release();
+    buffers_.clear();
+  }
+
+ private:
+  std::vector<Buffer*> buffers_;
 };
 
 // A fast 64-bit hash of the bytes, to notice borrowed memory that was changed behind our back.

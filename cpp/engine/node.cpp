@@ -33,6 +33,8 @@ Shape broadcast(const char* op, std::span<const Shape* const> shapes) {
 
 namespace engine {
 
+InterpreterLock interpreter_lock;
+
 namespace {
 std::atomic<std::uint32_t> global_epoch{0};
 

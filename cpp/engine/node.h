@@ -1,6 +1,7 @@
 // A node is a value and how it came about. The nodes of a tape form a list in recording order, which is a topological
 // order; a node leaves the list when nothing refers to it any more. Leaves and constants are nodes without an op.
 #pragma once
+#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct Tape {
   std::vector<std::pair<Tensor, Tensor>> grad_reads;  // leaves whose earlier .grad was added to, and that .grad
   std::vector<Tensor> grad_writes;                    // leaves whose .grad was set
   std::vector<Tensor> grad_absent;                    // leaves that had none when a backward came to them first
+  std::recursive_mutex sweeping;                      // one sweep at a time, which uses the nodes' adjoints; they nest
   std::atomic<std::uint32_t> refs{1};
 
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
@@ -68,6 +70,7 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
 struct ThreadState {
   Tape* tape = nullptr;  // made on first use
   bool grad_enabled = true;
+  bool may_unlock = true;  // see Unlocked
 };
 ThreadState& thread_state();
 Tape& current_tape();
@@ -89,6 +92,39 @@ struct GradMode {
   explicit GradMode(bool on) : before_(std::exchange(thread_state().grad_enabled, on)) {}
   ~GradMode() { thread_state().grad_enabled = before_; }
   GradMode(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Nodes, tapes and gradients are protected by the lock of the interpreter that the engine serves, if it serves one.
+// Long kernels need only their operands' memory, so they run without it and other threads go on. Set by the bindings.
+struct InterpreterLock {
+  void* (*release)() = nullptr;  // null if this thread does not hold it
+  void (*acquire)(void* released) = nullptr;
+};
+extern InterpreterLock interpreter_lock;
+
+// A scope without the lock, in which these buffers are read.
+class Unlocked {
+ public:
+  explicit Unlocked(Readers readers = {})
+      : readers_(std::move(readers)), released_(interpreter_lock.release ? interpreter_lock.release() : nullptr) {}
+  ~Unlocked() {
+    if (released_) interpreter_lock.acquire(released_);
+  }
+  Unlocked(const Unlocked&) = delete;
+
+ private:
+  Readers readers_;  // given up under the lock
+  void* released_;
+};
+
+// A scope in which no operation gives up the lock: what it does is done at once for all other threads.
+struct Undivided {
+  Undivided() : before_(std::exchange(thread_state().may_unlock, false)) {}
+  ~Undivided() { thread_state().may_unlock = before_; }
+  Undivided(const Undivided&) = delete;
 
  private:
   bool before_;

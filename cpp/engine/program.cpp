@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "engine/step.h"
 
@@ -58,6 +59,12 @@ bool Program::applies() const {
          std::none_of(grad_absent_.begin(), grad_absent_.end(), has_grad);
 }
 
+bool Program::sets_grad() const {
+  return std::any_of(outputs_.begin(), outputs_.end(), [](const Output& o) { return bool(o.leaf); });
+}
+
+bool Program::changes_leaves() const { return !written_.empty() || !grad_clears_.empty() || sets_grad(); }
+
 void Program::bind(const void* const* arguments) {
   for (const Tensor& leaf : written_) writable_data(leaf);
   for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.get()->data;
@@ -88,6 +95,15 @@ void Program::bind(const void* const* arguments) {
   }
 }
 
+// What is not the program's own.
+Readers Program::readers() const {
+  Readers r;
+  for (auto& [slot, t] : externals_) r.add(node(t)->buffer);
+  for (auto& [slot, leaf] : grad_reads_)
+    if (slot >= 0) r.add(static_cast<Node*>(node(leaf)->adjoint)->buffer);
+  return r;
+}
+
 void Program::deliver(std::vector<Tensor>& results) {
   results.clear();
   for (const Tensor& leaf : grad_clears_) Tensor(std::exchange(node(leaf)->adjoint, nullptr));
@@ -102,7 +118,13 @@ void Program::deliver(std::vector<Tensor>& results) {
 
 void Program::run(const void* const* arguments, std::vector<Tensor>& results) {
   bind(arguments);
-  for (auto& step : steps_) step->run(slots_.data());
+  {
+    // Adding to a .grad is one step from reading the old one on, or another thread's share could be lost.
+    const bool adds_up = sets_grad() && !(grad_reads_.empty() && grad_absent_.empty());
+    std::optional<Unlocked> unlocked;
+    if (work_ > 5e-5 && !adds_up) unlocked.emplace(readers());
+    for (auto& step : steps_) step->run(slots_.data());
+  }
   deliver(results);
   ++stats_.replays;
 }

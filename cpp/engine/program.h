@@ -58,7 +58,8 @@ class Program {
   ~Program();
   Program(const Program&) = delete;
 
-  // One replay. The caller has checked that the arguments have the recorded shapes and dtypes, and holds `lock`.
+  // One replay. The caller has checked that the arguments have the recorded shapes and dtypes, sees to it that they
+  // stay as they are, and holds `lock`. A long replay gives up the lock of the interpreter meanwhile.
   // On an exception, leaves that had not been written to yet are as before.
   void run(const void* const* arguments, std::vector<Tensor>& results);
   // The recorded situation still holds: the same leaves have a .grad to add to as at the recording.
@@ -67,13 +68,15 @@ class Program {
   const ProgramStats& stats() const { return stats_; }
   std::string str() const;  // the planned steps, one a line
   std::vector<StepProfile> profile(const void* const* arguments, int repeats);
-  std::span<const Tensor> written() const { return written_; }  // leaves that a replay changes
-  double work() const { return work_; }                         // rough seconds of one replay, to decide about the GIL
+  std::span<const Tensor> written() const { return written_; }  // leaves that a replay changes in place
+  bool changes_leaves() const;                                  // these, or their .grad
   std::mutex lock;
 
  private:
   friend struct ProgramBuilder;
   void bind(const void* const* arguments);
+  Readers readers() const;
+  bool sets_grad() const;
   void deliver(std::vector<Tensor>& results);
 
   // A result or gradient lives in one of a few tensors, whichever nobody outside holds any more.
@@ -98,7 +101,7 @@ class Program {
   std::vector<std::unique_ptr<Step>> steps_;
   Buffer* arena_ = nullptr;
   ProgramStats stats_;
-  double work_ = 0;
+  double work_ = 0;  // rough seconds of one replay
 };
 
 // A stand-in for an argument: a constant with a place on the recording.

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert::engine {
@@ -62,9 +63,11 @@ Tensor handed_out(Tensor t) { return is_basis(t) ? copy(t) : t; }
 Tensor accumulate(Tensor old, const Tensor& more) {
   if (!thread_state().grad_enabled && is_unique(old) && old.shape() == more.shape() && old.dtype() == more.dtype()) {
     dispatch(old.dtype(), [&]<class T>(T) {
-      const T* in[] = {old.data<T>(), more.data<T>()};
-      const index_t steps[] = {1, 1};
-      kernels::table<T>().map[map_add](in, steps, old.data<T>(), old.size());
+      parallel_for(old.size(), 16384, [&](index_t begin, index_t end) {
+        const T* in[] = {old.data<T>() + begin, more.data<T>() + begin};
+        const index_t steps[] = {1, 1};
+        kernels::table<T>().map[map_add](in, steps, old.data<T>() + begin, end - begin);
+      });
     });
     return old;
   }
@@ -109,18 +112,27 @@ class Results {
 struct OnTape {
   explicit OnTape(Tape* t) : before_(thread_state().tape) {
     if (!t) return;
+    if (!t->sweeping.try_lock()) {  // by another thread, which may need the interpreter to go on
+      const Unlocked unlocked;
+      t->sweeping.lock();
+    }
+    (locked_ = t)->retain();
     thread_state().tape = t;
     if (t->visible && t->keep && !thread_state().grad_enabled) (hidden_from_ = t)->keep = false;
   }
   ~OnTape() {
     thread_state().tape = before_;
     if (hidden_from_) hidden_from_->keep = true;
+    if (!locked_) return;
+    locked_->sweeping.unlock();
+    locked_->release();
   }
   OnTape(const OnTape&) = delete;
 
  private:
   Tape* before_;
   Tape* hidden_from_ = nullptr;
+  Tape* locked_ = nullptr;
 };
 
 // --- reverse ---------------------------------------------------------------------------------------------------
@@ -274,14 +286,17 @@ class Push final : public Walk {
     }
   }
   void set(Node* n, Tensor t) {
-    n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
-    touched_.push_back(n);
+    hold(n);
     n->adjoint = t.take();
   }
   static bool has(const Node* n) { return n && n->op && n->adjoint; }
   void run(Node* from, const Node* last);
 
  private:
+  void hold(Node* n) {
+    n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
+    touched_.push_back(n);
+  }
   std::vector<Node*> touched_;
 };
 
@@ -327,8 +342,9 @@ void Push::run(Node* from, const Node* last) {
   for (Node* n = from;; n = n->next) {
     const bool active = !n->adjoint && std::any_of(n->inputs(), n->inputs() + n->n_inputs, has);
     if (active) {
+      hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
-      set(n, in_full(n->op->jvp(rule), n->shape));
+      n->adjoint = in_full(n->op->jvp(rule), n->shape).take();
     }
     if (n == last) return;
   }
@@ -369,6 +385,7 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
     s.add(root, seed);
     if (root->op) s.run(root, 0);
     for (auto& [leaf, g] : s.results) g = s.in_full(std::move(g), leaf->shape);
+    const Undivided whole;  // other threads add to the same .grad
     for (auto& [leaf, g] : s.results) {
       if (s.remember) root->tape->adjoints[leaf] = g;
       if (Tape& t = current_tape(); t.compiling) {

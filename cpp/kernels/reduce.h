@@ -1,7 +1,7 @@
-// Sums, maxima and minima over the middle axis of x[outer, n, inner].
+// Sums, maxima and minima over the middle axis of x[outer, n, stride], for `inner` columns of it.
 //
 // The same bits on every ISA: a sum over contiguous elements is 256 bytes of virtual lanes side by side, added by
-// halving at the end; along rows (inner > 1) each column is its own lane. In a lane, blocks of 32 terms are added in
+// halving at the end; along rows (stride > 1) each column is its own lane. In a lane, blocks of 32 terms are added in
 // order, and the blocks' sums with the rounding errors kept and added back, so that a long float sum is good to about
 // half an ulp at the speed of memory. Maxima and minima do not depend on the order at all.
 #pragma once
@@ -64,53 +64,53 @@ WENGERT_INLINE T row_sum(const T* x, index_t n) {
 
 // NV vectors of columns; `last` lanes of the last one.
 template <int NV, class T>
-void column_sums(const T* x, T* y, index_t n, index_t inner, int last) {
+void column_sums(const T* x, T* y, index_t n, index_t stride, int last) {
   constexpr int W = Vec<T>::lanes;
   Vec<T> total[NV];
   const auto none = [](int) { return Vec<T>(0.0); };
   if (last == W)
-    sum_terms(n, false, total, [=](index_t k, int v) { return Vec<T>::load(x + k * inner + v * W); }, none);
+    sum_terms(n, false, total, [=](index_t k, int v) { return Vec<T>::load(x + k * stride + v * W); }, none);
   else
     sum_terms(
         n, false, total,
         [=](index_t k, int v) {
-          return v == NV - 1 ? Vec<T>::load(x + k * inner + v * W, last) : Vec<T>::load(x + k * inner + v * W);
+          return v == NV - 1 ? Vec<T>::load(x + k * stride + v * W, last) : Vec<T>::load(x + k * stride + v * W);
         },
         none);
   for (int v = 0; v < NV; ++v) total[v].store(y + v * W, v == NV - 1 ? last : W);
 }
 
 template <class T>
-void sum(const T* x, T* y, index_t outer, index_t n, index_t inner) {
+void sum(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
   constexpr index_t W = Vec<T>::lanes;
-  if (inner == 1) {
+  if (stride == 1) {
     for (index_t o = 0; o < outer; ++o) y[o] = row_sum(x + o * n, n);
     return;
   }
-  for (index_t o = 0; o < outer; ++o, x += n * inner, y += inner)
+  for (index_t o = 0; o < outer; ++o, x += n * stride, y += stride)
     for (index_t i = 0; i < inner;) {
       const index_t left = inner - i;
       const int vectors = left > 4 * W ? 8 : left > 2 * W ? 4 : left > W ? 2 : 1;
       const index_t width = left < vectors * W ? left : vectors * W;
       if (width <= (vectors - 1) * W) {  // not all of these vectors are in use: take those that are full
         const index_t part = vectors / 2 * W;
-        vectors == 8 ? column_sums<4>(x + i, y + i, n, inner, W) : column_sums<2>(x + i, y + i, n, inner, W);
+        vectors == 8 ? column_sums<4>(x + i, y + i, n, stride, W) : column_sums<2>(x + i, y + i, n, stride, W);
         i += part;
         continue;
       }
       const int last = static_cast<int>(width - (vectors - 1) * W);
       switch (vectors) {
         case 8:
-          column_sums<8>(x + i, y + i, n, inner, last);
+          column_sums<8>(x + i, y + i, n, stride, last);
           break;
         case 4:
-          column_sums<4>(x + i, y + i, n, inner, last);
+          column_sums<4>(x + i, y + i, n, stride, last);
           break;
         case 2:
-          column_sums<2>(x + i, y + i, n, inner, last);
+          column_sums<2>(x + i, y + i, n, stride, last);
           break;
         default:
-          column_sums<1>(x + i, y + i, n, inner, last);
+          column_sums<1>(x + i, y + i, n, stride, last);
       }
       i += width;
     }
@@ -170,9 +170,9 @@ WENGERT_INLINE void short_blocks(index_t rows, Body body) {
 }
 
 template <bool is_max, class T>
-void extremum(const T* x, T* y, index_t outer, index_t n, index_t inner) {
+void extremum(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
   constexpr index_t W = Vec<T>::lanes;
-  if (inner == 1 && n <= short_row && outer > 1) {
+  if (stride == 1 && n <= short_row && outer > 1) {
     Turned<T> t;
     short_blocks<T>(outer, [&](index_t r, index_t count) {
       t.read(x + r * n, count, n);
@@ -182,8 +182,8 @@ void extremum(const T* x, T* y, index_t outer, index_t n, index_t inner) {
     });
     return;
   }
-  for (index_t o = 0; o < outer; ++o, x += n * inner, y += inner) {
-    if (inner == 1) {
+  for (index_t o = 0; o < outer; ++o, x += n * stride, y += stride) {
+    if (stride == 1) {
       *y = row_extreme<is_max>(x, n);
       continue;
     }
@@ -192,24 +192,24 @@ void extremum(const T* x, T* y, index_t outer, index_t n, index_t inner) {
       Vec<T> m[4];
       for (int v = 0; v < 4; ++v) m[v] = Vec<T>::load(x + i + v * W);
       for (index_t k = 1; k < n; ++k)
-        for (int v = 0; v < 4; ++v) m[v] = extreme<is_max>(m[v], Vec<T>::load(x + k * inner + i + v * W));
+        for (int v = 0; v < 4; ++v) m[v] = extreme<is_max>(m[v], Vec<T>::load(x + k * stride + i + v * W));
       for (int v = 0; v < 4; ++v) m[v].store(y + i + v * W);
     }
     for (; i < inner; i += W) {
       const int lanes = lanes_left(inner - i, W);
       Vec<T> m = Vec<T>::load(x + i, lanes);
-      for (index_t k = 1; k < n; ++k) m = extreme<is_max>(m, Vec<T>::load(x + k * inner + i, lanes));
+      for (index_t k = 1; k < n; ++k) m = extreme<is_max>(m, Vec<T>::load(x + k * stride + i, lanes));
       m.store(y + i, lanes);
     }
   }
 }
 template <class T>
-void max(const T* x, T* y, index_t outer, index_t n, index_t inner) {
-  extremum<true>(x, y, outer, n, inner);
+void max(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
+  extremum<true>(x, y, outer, n, inner, stride);
 }
 template <class T>
-void min(const T* x, T* y, index_t outer, index_t n, index_t inner) {
-  extremum<false>(x, y, outer, n, inner);
+void min(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
+  extremum<false>(x, y, outer, n, inner, stride);
 }
 
 }  // namespace

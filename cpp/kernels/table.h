@@ -78,11 +78,12 @@ struct Table {
 
   void (*matmul)(const MatMul<T>&);
 
-  // Reduce the middle axis of x[outer, n, inner] to y[outer, inner]. n = 0 gives sum 0; max and min need n >= 1
-  // and give NaN where any element is NaN.
-  void (*sum)(const T* x, T* y, index_t outer, index_t n, index_t inner);
-  void (*max)(const T* x, T* y, index_t outer, index_t n, index_t inner);
-  void (*min)(const T* x, T* y, index_t outer, index_t n, index_t inner);
+  // Reduce the middle axis of x[outer, n, stride] to y[outer, stride], of which only the first `inner` columns: a part
+  // of the columns has the bits that all of them have. n = 0 gives sum 0; max and min need n >= 1 and give NaN where
+  // any element is NaN.
+  void (*sum)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
+  void (*max)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
+  void (*min)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
 
   // Rows of x[rows, n]; logsumexp gives y[rows], cross_entropy gives loss[rows] = logsumexp(x) - x[label].
   void (*logsumexp)(const T* x, T* y, index_t rows, index_t n);

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert {
@@ -145,8 +146,10 @@ struct Gather final : Op {
     const index_t* indices = in_range("gather", in[1], in[0], p.word, spare);
     auto each = [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, indices, out.as<T>() + o * n * a.width, n,
-                                   a.width);
+        parallel_for(n, 1 + 16384 / std::max<index_t>(1, a.width), [&](index_t begin, index_t end) {
+          kernels::table<T>().gather(in[0].as<T>() + o * a.size * a.width, indices + begin,
+                                     out.as<T>() + (o * n + begin) * a.width, end - begin, a.width);
+        });
     };
     if (is_float(out.dtype)) return dispatch(out.dtype, each);
     by_width(out.dtype, [&]<class W>(W) {

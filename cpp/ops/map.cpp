@@ -48,7 +48,9 @@ Walk plan(const Array* in, int n, const Shape& out) {
   return w;
 }
 
-constexpr index_t parallel_grain = 16384;
+// Elements worth a thread. With one operand it is mostly computing that takes time; with more, moving the memory, and
+// what fits in the cache of one core is best left there.
+index_t parallel_grain(int operands) { return operands > 1 ? 65536 : 32768; }
 
 template <class T>
 void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
@@ -57,17 +59,19 @@ void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
   if (size == 0) return;
   const Walk w = plan(in, n, *out.shape);
   index_t step[max_operands];
-  for (int k = 0; k < n; ++k) step[k] = w.stride[k][0];
+  int operands = 0;
+  for (int k = 0; k < n; ++k) operands += (step[k] = w.stride[k][0]) != 0;
+  const index_t grain = parallel_grain(operands);
   const index_t row = w.size[0];
   if (w.ndim == 1) {
-    parallel_for(row, parallel_grain, [&](index_t begin, index_t end) {
+    parallel_for(row, grain, [&](index_t begin, index_t end) {
       const T* at[max_operands];
       for (int k = 0; k < n; ++k) at[k] = in[k].as<T>() + begin * step[k];
       f(at, step, y + begin, end - begin);
     });
     return;
   }
-  parallel_for(size / row, std::max<index_t>(1, parallel_grain / row), [&](index_t begin, index_t end) {
+  parallel_for(size / row, std::max<index_t>(1, grain / row), [&](index_t begin, index_t end) {
     index_t count[Shape::max_ndim];
     const T* at[max_operands];
     for (int k = 0; k < n; ++k) at[k] = in[k].as<T>();

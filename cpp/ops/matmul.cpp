@@ -1,6 +1,8 @@
 // Matrix products. The rules of MatMul{ta, tb} are MatMuls with other flags, so nothing is ever transposed in memory.
 #include "ops/matmul.h"
 
+#include <algorithm>
+
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
@@ -11,7 +13,7 @@ namespace {
 enum : index_t { ta = 1, tb = 2 };
 
 struct MatMul final : Op {
-  MatMul() : Op("matmul", 3) {}
+  MatMul() : Op("matmul", 3) { long_from = index_t{1} << 18; }
 
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
@@ -19,10 +21,10 @@ struct MatMul final : Op {
     index_t batches = 1;
     for (int i = 2; i < so.ndim(); ++i) batches *= so.back(i);
     dispatch(out.dtype, [&]<class T>(T) {
-      kernels::MatMul<T> mm{in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(0), sb.back(0), n};
-      mm.trans_a = p.word & ta;
-      mm.trans_b = p.word & tb;
-      for (index_t b = 0; b < batches; ++b) {
+      const auto product = [&](index_t b) {
+        kernels::MatMul<T> mm{in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(0), sb.back(0), n};
+        mm.trans_a = p.word & ta;
+        mm.trans_b = p.word & tb;
         // The offset of this batch in each operand, whose batch axes may be 1 or absent.
         index_t rest = b, at_a = 0, at_b = 0, stride_a = m * k, stride_b = k * n;
         for (int i = 2; i < so.ndim(); ++i) {
@@ -33,11 +35,17 @@ struct MatMul final : Op {
           if (i < sa.ndim()) stride_a *= sa.back(i);
           if (i < sb.ndim()) stride_b *= sb.back(i);
         }
-        mm.a = in[0].as<T>() + at_a;
-        mm.b = in[1].as<T>() + at_b;
-        mm.c = out.as<T>() + b * m * n;
+        mm.a += at_a;
+        mm.b += at_b;
+        mm.c += b * m * n;
         matmul_parallel(mm);
-      }
+      };
+      // Each thread takes whole products; where there are too few of them, the threads share each.
+      const double some_50_us = 6e6 * 4 / sizeof(T), flops = 2.0 * static_cast<double>(std::max<index_t>(1, m * n * k));
+      const index_t grain = batches < get_num_threads() ? batches : 1 + static_cast<index_t>(some_50_us / flops);
+      parallel_for(batches, grain, [&](index_t begin, index_t end) {
+        for (index_t b = begin; b < end; ++b) product(b);
+      });
     });
   }
 

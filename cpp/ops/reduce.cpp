@@ -63,13 +63,14 @@ bool as_blocks(const Shape& s, index_t word, Blocks& b) {
 }
 
 template <class T>
-using ReduceKernel = void (*)(const T*, T*, index_t, index_t, index_t);
+using ReduceKernel = void (*)(const T*, T*, index_t, index_t, index_t, index_t);
 
 struct Reduce : Op {
   using Op::Op;
   virtual ReduceKernel<float> kernel(float) const = 0;
   virtual ReduceKernel<double> kernel(double) const = 0;
   void run(const Array* in, int, const Array& out, Params p) const final {
+    constexpr index_t columns = 128;  // as many as a kernel takes at a time
     dispatch(out.dtype, [&]<class T>(T) {
       Blocks b;
       as_blocks(*in[0].shape, p.word, b);
@@ -78,10 +79,17 @@ struct Reduce : Op {
         parallel_for(b.outer, std::max<index_t>(1, 32768 / std::max<index_t>(1, b.n * b.inner)),
                      [&](index_t begin, index_t end) {
                        f(in[0].as<T>() + begin * b.n * b.inner, out.as<T>() + begin * b.inner, end - begin, b.n,
-                         b.inner);
+                         b.inner, b.inner);
                      });
+      } else if (b.inner > columns && b.n * b.inner >= 65536) {
+        // Blocks of columns, as wide as there are threads for: along a row, memory is read in one stretch.
+        const index_t blocks = (b.inner + columns - 1) / columns, threads = get_num_threads();
+        parallel_for(blocks, (blocks + threads - 1) / threads, [&](index_t begin, index_t end) {
+          const index_t first = begin * columns, width = std::min(b.inner, end * columns) - first;
+          f(in[0].as<T>() + first, out.as<T>() + first, b.outer, b.n, width, b.inner);
+        });
       } else {
-        f(in[0].as<T>(), out.as<T>(), b.outer, b.n, b.inner);
+        f(in[0].as<T>(), out.as<T>(), b.outer, b.n, b.inner, b.inner);
       }
     });
   }

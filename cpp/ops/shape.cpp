@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert {
@@ -38,7 +39,9 @@ struct Cast final : Op {
       dispatch_any(out.dtype, [&]<class To>(To) {
         const From* x = in[0].as<From>();
         To* y = out.as<To>();
-        for (index_t i = 0; i < n; ++i) y[i] = static_cast<To>(x[i]);
+        parallel_for(n, 16384, [=](index_t begin, index_t end) {
+          for (index_t i = begin; i < end; ++i) y[i] = static_cast<To>(x[i]);
+        });
       });
     });
   }

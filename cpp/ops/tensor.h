@@ -270,6 +270,7 @@ struct Op {
   unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
   bool alias = false;  // the result is operand 0's memory under another shape
   bool differentiable = true;
+  index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
 
   constexpr explicit Op(const char* n, unsigned r = 0) : name(n), reads(r) {}

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/table.h"
+#include "kernels/threads.h"
 #include "ops/functions.h"
 
 namespace wengert {
@@ -19,6 +20,8 @@ struct Effect : Op {
   Tensor jvp(Pushforward&) const final { return {}; }
 };
 
+constexpr index_t grain = 16384;  // elements worth a thread
+
 struct Assign final : Effect {
   Assign() : Effect("assign", 1) {}
   void run(const Array* in, int, const Array&, Params) const override {
@@ -32,8 +35,11 @@ struct SgdStep final : Effect {
   void run(const Array* in, int, const Array&, Params p) const override {
     const double* state = in[3].as<double>();
     dispatch(in[0].dtype, [&]<class T>(T) {
-      kernels::table<T>().sgd({in[0].as<T>(), in[1].as<T>(), in[2].as<T>(), in[0].shape->size(), state[0], state[1],
-                               state[2], p.word != 0});
+      T* const velocity = in[2].as<T>();
+      parallel_for(in[0].shape->size(), grain, [&](index_t i, index_t end) {
+        kernels::table<T>().sgd({in[0].as<T>() + i, in[1].as<T>() + i, velocity ? velocity + i : nullptr, end - i,
+                                 state[0], state[1], state[2], p.word != 0});
+      });
     });
   }
 };
@@ -44,10 +50,13 @@ struct AdamStep final : Effect {
   void run(const Array* in, int, const Array&, Params p) const override {
     const double* state = in[4].as<double>();
     const double t = *in[5].as<double>() += 1;
+    const double correction1 = 1 - std::pow(state[1], t), correction2 = 1 - std::pow(state[2], t);
     dispatch(in[0].dtype, [&]<class T>(T) {
-      kernels::table<T>().adam({in[0].as<T>(), in[1].as<T>(), in[2].as<T>(), in[3].as<T>(), in[0].shape->size(),
-                                state[0], state[1], state[2], state[3], state[4], 1 - std::pow(state[1], t),
-                                1 - std::pow(state[2], t), p.word != 0});
+      parallel_for(in[0].shape->size(), grain, [&](index_t i, index_t end) {
+        kernels::table<T>().adam({in[0].as<T>() + i, in[1].as<T>() + i, in[2].as<T>() + i, in[3].as<T>() + i, end - i,
+                                  state[0], state[1], state[2], state[3], state[4], correction1, correction2,
+                                  p.word != 0});
+      });
     });
   }
 };
@@ -72,8 +81,10 @@ struct DropoutMask final : Op {
     dispatch(out.dtype, [&]<class T>(T) {
       const T keep = static_cast<T>(1 / (1 - drop));
       T* y = out.as<T>();
-      const auto n = static_cast<std::uint64_t>(out.shape->size());
-      for (std::uint64_t i = 0; i < n; ++i) y[i] = mix(stream + i * 0x9E3779B97F4A7C15u) >> 11 < limit ? T{0} : keep;
+      parallel_for(out.shape->size(), grain, [=](index_t begin, index_t end) {
+        for (index_t i = begin; i < end; ++i)
+          y[i] = mix(stream + static_cast<std::uint64_t>(i) * 0x9E3779B97F4A7C15u) >> 11 < limit ? T{0} : keep;
+      });
     });
   }
   void vjp(Pullback&) const override {}

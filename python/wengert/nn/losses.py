@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wengert import _core
+from wengert._primitive import primitive
 from wengert._tensor import ArrayLike, Tensor, asarray
 
 
@@ -137,14 +138,18 @@ def nll_loss(log_probabilities: ArrayLike, target: ArrayLike, reduction: str = "
     """
     op = "nll_loss"
     x = _scores(op, log_probabilities)
-    labels: Any = _labels(op, x, target).numpy().ravel()
-    classes = x.shape[-1]
+    picked = _core.gather(x.flatten(), _positions_of(_labels(op, x, target), op=op, classes=x.shape[-1]), 0)
+    return _reduced(op, -_core.reshape(picked, x.shape[:-1]), reduction)
+
+
+@primitive
+def _positions_of(labels: Any, op: str, classes: int) -> Any:
+    """Where the labels' scores stand in the flattened array of all."""
+    labels = labels.ravel()
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if outside.size:
         raise IndexError(f"{op}: label {labels[outside[0]]} at position {outside[0]} is not in [0, {classes})")
-    rows = np.arange(labels.size)
-    picked = _core.gather(x.flatten(), asarray(rows * classes + labels), 0)
-    return _reduced(op, -_core.reshape(picked, x.shape[:-1]), reduction)
+    return np.arange(labels.size) * classes + labels
 
 
 def binary_cross_entropy_with_logits(logits: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
