@@ -103,8 +103,9 @@ class Mlp {
   Tensor step(const Tensor& x) {
     const Tensor value = loss(x);
     backward(value);
-    for (Parameter& p : parameters_)
-      adam_step(p.value, take_gradient(p.value), p.mean, p.square, numbers_, p.steps, /*decoupled=*/false);
+    std::vector<AdamSlot> slots;
+    for (Parameter& p : parameters_) slots.push_back({p.value, take_gradient(p.value), p.mean, p.square, p.steps});
+    adam_step(slots, numbers_, /*decoupled=*/false);
     return value;
   }
 

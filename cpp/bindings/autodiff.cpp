@@ -137,10 +137,18 @@ void bind_autodiff(py::module_& m) {
     return py::make_tuple(use.live, use.cached);
   });
   m.def("assign", &assign);
-  const auto or_empty = [](const std::optional<Tensor>& t) { return t.value_or(Tensor()); };
-  m.def("sgd_step", [or_empty](const Tensor& p, const Tensor& g, const std::optional<Tensor>& v, const Tensor& numbers,
-                               bool nesterov) { sgd_step(p, g, or_empty(v), numbers, nesterov); });
-  m.def("adam_step", &adam_step);
+  m.def("sgd_step", [](const std::vector<std::tuple<Tensor, Tensor, std::optional<Tensor>>>& slots,
+                       const Tensor& numbers, bool nesterov) {
+    std::vector<SgdSlot> all;
+    for (const auto& [p, g, velocity] : slots) all.push_back({p, g, velocity.value_or(Tensor())});
+    sgd_step(all, numbers, nesterov);
+  });
+  m.def("adam_step", [](const std::vector<std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>>& slots,
+                        const Tensor& numbers, bool decoupled) {
+    std::vector<AdamSlot> all;
+    for (const auto& [p, g, mean, square, steps] : slots) all.push_back({p, g, mean, square, steps});
+    adam_step(all, numbers, decoupled);
+  });
   m.def("dropout_mask", [](const std::vector<index_t>& shape, py::object dtype, double p, const Tensor& state) {
     return dropout_mask(Shape(shape), dtype_from_python(dtype), p, state);
   });

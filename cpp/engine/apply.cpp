@@ -60,10 +60,9 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   return out;
 }
 
-void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word) {
-  const std::span in(inputs.begin(), inputs.size());
+void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
   for (std::size_t k = 0; k < in.size(); ++k)
-    if (op.writes >> k & 1 && in[k]) {
+    if (op.writes_to(k) && in[k]) {
       if (engine::node(in[k])->op)
         throw std::runtime_error(std::string(op.name) + ": only leaves can be changed in place, operand " +
                                  std::to_string(k) + " is the result of " + engine::node(in[k])->op->name);

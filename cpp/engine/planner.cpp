@@ -136,7 +136,7 @@ struct ProgramBuilder {
     std::map<int, std::size_t> last_write;
     for (std::size_t i = 0; i < code.size(); ++i)
       for (std::size_t k = 0; k < code[i].in.size(); ++k)
-        if (code[i].op->writes >> k & 1 && code[i].in[k] >= 0) last_write[base(code[i].in[k])] = i;
+        if (code[i].op->writes_to(k) && code[i].in[k] >= 0) last_write[base(code[i].in[k])] = i;
     std::map<int, int> copies;  // alias -> its copy
     auto look = [&](int v, std::size_t reader) {
       if (v < 0 || v == base(v)) return;
@@ -196,7 +196,7 @@ struct ProgramBuilder {
       for (int& v : c.in) v = resolve(v);
       if (c.out < 0) {
         for (std::size_t k = 0; k < c.in.size(); ++k)
-          if (c.op->writes >> k & 1 && c.in[k] >= 0) ++version[static_cast<std::size_t>(base(c.in[k]))];
+          if (c.op->writes_to(k) && c.in[k] >= 0) ++version[static_cast<std::size_t>(base(c.in[k]))];
         continue;
       }
       std::vector<std::uint64_t> key{reinterpret_cast<std::uintptr_t>(c.op), static_cast<std::uint64_t>(c.word)};
@@ -263,7 +263,7 @@ struct ProgramBuilder {
         if (def[static_cast<std::size_t>(base(v))] > i) return false;
         for (const Instr* c = &mm; c != &u; ++c)
           for (std::size_t k = 0; k < c->in.size(); ++k)
-            if (c->op->writes >> k & 1 && c->in[k] >= 0 && base(c->in[k]) == base(v)) return false;
+            if (c->op->writes_to(k) && c->in[k] >= 0 && base(c->in[k]) == base(v)) return false;
         return true;
       };
       auto absorb = [&](Instr& u) {
@@ -606,7 +606,7 @@ struct ProgramBuilder {
     }
     for (const Instr& c : code)
       for (std::size_t k = 0; k < c.in.size(); ++k)
-        if (c.op->writes >> k & 1 && c.in[k] >= 0) {
+        if (c.op->writes_to(k) && c.in[k] >= 0) {
           const Tensor& leaf = val(base(c.in[k])).external;
           if (leaf && std::none_of(program.written_.begin(), program.written_.end(),
                                    [&](auto& t) { return t.get() == leaf.get(); }))

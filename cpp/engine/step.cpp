@@ -44,7 +44,9 @@ void CallStep::run(void* const* slots) {
 std::string CallStep::str() const {
   std::string s = out_ < 0 ? op_.name : slot_name(out_) + " = " + op_.name;
   s += "(";
-  for (std::size_t k = 0; k < in_.size(); ++k) s += (k ? ", " : "") + (in_[k] < 0 ? "-" : slot_name(in_[k]));
+  const auto period = static_cast<std::size_t>(op_.period);
+  const std::size_t by = period < in_.size() ? period : 1;  // of an update of many: the parameters
+  for (std::size_t k = 0; k < in_.size(); k += by) s += (k ? ", " : "") + (in_[k] < 0 ? "-" : slot_name(in_[k]));
   return s + ")" + (out_ < 0 ? "" : "  " + shape_.str());
 }
 

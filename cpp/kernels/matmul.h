@@ -6,6 +6,9 @@
 // k = l, l + line, ... in order, and the lanes are added by halving. Both rules hold for all transpose flags and ISAs.
 // `accumulate` adds the finished sum, C + sum, as a separate addition would; then comes bias, then activation.
 #pragma once
+#include <stdlib.h>
+#include <sys/mman.h>
+
 #include "kernels/shuffle.h"
 #include "kernels/table.h"
 #include "kernels/vec.h"
@@ -34,20 +37,27 @@ constexpr index_t line = 64 / sizeof(T);
 WENGERT_INLINE constexpr index_t smaller(index_t a, index_t b) { return a < b ? a : b; }
 WENGERT_INLINE constexpr index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
 
-// Memory for packed operands: kept by the thread, freed when it exits, never shrunk.
+// Memory for packed operands: kept by the thread, freed when it exits, never shrunk. On large pages, where the system
+// has them, unless it is little.
 struct Workspace {
   char* memory = nullptr;
   index_t bytes = 0;
-  ~Workspace() { __builtin_free(memory); }
+  ~Workspace() { free(memory); }
 
   // 64-byte aligned, or null if there is no memory.
   char* get(index_t wanted) {
     if (wanted > bytes) {
-      __builtin_free(memory);
-      memory = static_cast<char*>(__builtin_malloc(static_cast<decltype(sizeof 0)>(wanted + 64)));
-      bytes = memory ? wanted : 0;
+      constexpr index_t little = 256 << 10, page = 2 << 20;
+      const index_t alignment = wanted > little ? page : 64;
+      const auto size = static_cast<size_t>((wanted + alignment - 1) / alignment * alignment);
+      free(memory);
+      memory = static_cast<char*>(aligned_alloc(static_cast<size_t>(alignment), size));
+      bytes = memory ? static_cast<index_t>(size) : 0;
+#ifdef MADV_HUGEPAGE
+      if (memory && wanted > little) madvise(memory, size, MADV_HUGEPAGE);
+#endif
     }
-    return memory ? memory + (-reinterpret_cast<std::intptr_t>(memory) & 63) : nullptr;
+    return memory;
   }
 };
 inline Workspace& workspace() {

@@ -66,11 +66,16 @@ Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t
 
 // Changes in place
 void assign(const Tensor& leaf, const Tensor& value);
-// `numbers` is float64: {lr, momentum, weight_decay}; v may be empty.
-void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& numbers, bool nesterov);
-// `numbers` is float64: {lr, beta1, beta2, eps, weight_decay}; t counts the steps.
-void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& numbers,
-               const Tensor& t, bool decoupled);
+// One optimizer step for all of these parameters. `numbers` is float64: {lr, momentum, weight_decay} and
+// {lr, beta1, beta2, eps, weight_decay}; the velocity may be empty; `steps` counts the steps.
+struct SgdSlot {
+  Tensor p, g, velocity;
+};
+void sgd_step(std::span<const SgdSlot> slots, const Tensor& numbers, bool nesterov);
+struct AdamSlot {
+  Tensor p, g, mean, square, steps;
+};
+void adam_step(std::span<const AdamSlot> slots, const Tensor& numbers, bool decoupled);
 
 // Random numbers: 1 / (1 - p) with probability 1 - p, else 0. `state` is int64: {key, counter}; each draw counts on, so
 // the masks depend on nothing but the key and how many were drawn.

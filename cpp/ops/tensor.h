@@ -272,8 +272,10 @@ struct Op {
   bool differentiable = true;
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
+  int period = 32;      // of the pattern of writes: an update takes any number of parameters, with the state of each
 
   constexpr explicit Op(const char* n, unsigned r = 0) : name(n), reads(r) {}
+  bool writes_to(std::size_t k) const { return writes >> (k % static_cast<std::size_t>(period)) & 1; }
   virtual void run(const Array* in, int n, const Array& out, Params p) const = 0;
   virtual void vjp(Pullback&) const = 0;
   virtual Tensor jvp(Pushforward&) const = 0;
@@ -291,7 +293,10 @@ inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs, DType dt
 }
 
 // Runs an op that changes leaves in place and has no result. A replay repeats it on the same leaves.
-void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word = 0);
+void apply_effect(const Op& op, std::span<const Tensor> inputs, index_t word = 0);
+inline void apply_effect(const Op& op, std::initializer_list<Tensor> inputs, index_t word = 0) {
+  apply_effect(op, std::span(inputs.begin(), inputs.size()), word);
+}
 
 // The unit arrays of `shape`, along a leading axis: what a Jacobian starts from. Rules recognise it, as the derivative
 // of a product or an elementwise operation along it is mostly zeros.

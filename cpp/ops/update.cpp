@@ -1,6 +1,7 @@
 // Ops that change leaves in place: assignment, optimizer updates, and the random state behind dropout. What may vary
 // from step to step (learning rate, step count, random counter) stands in small state tensors, so that a replay needs
 // no Python.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -30,32 +31,49 @@ struct Assign final : Effect {
 };
 const Assign assign_op;
 
-struct SgdStep final : Effect {
-  SgdStep() : Effect("sgd", 0b101) {}
-  void run(const Array* in, int, const Array&, Params p) const override {
-    const double* state = in[3].as<double>();
-    dispatch(in[0].dtype, [&]<class T>(T) {
-      T* const velocity = in[2].as<T>();
-      parallel_for(in[0].shape->size(), grain, [&](index_t i, index_t end) {
-        kernels::table<T>().sgd({in[0].as<T>() + i, in[1].as<T>() + i, velocity ? velocity + i : nullptr, end - i,
-                                 state[0], state[1], state[2], p.word != 0});
+// An update of many parameters at once. The operands are `period` for each: p, its gradient, its state.
+struct Update : Effect {
+  Update(const char* name, unsigned w, int n) : Effect(name, w) { period = n; }
+  // Threads share the elements of all parameters: f(operands of one, begin, end).
+  template <class F>
+  void over_elements(const Array* in, int n, F&& f) const {
+    index_t total = 0;
+    for (int k = 0; k < n; k += period) total += in[k].shape->size();
+    parallel_for(total, grain, [&](index_t begin, index_t end) {
+      for (int k = 0; k < n && end > 0; k += period) {
+        const index_t size = in[k].shape->size();
+        if (begin < size) f(in + k, std::max<index_t>(begin, 0), std::min(end, size));
+        begin -= size;
+        end -= size;
+      }
+    });
+  }
+};
+
+struct SgdStep final : Update {
+  SgdStep() : Update("sgd", 0b101, 4) {}
+  void run(const Array* in, int n, const Array&, Params params) const override {
+    over_elements(in, n, [&](const Array* one, index_t i, index_t end) {
+      const double* state = one[3].as<double>();
+      dispatch(one[0].dtype, [&]<class T>(T) {
+        const auto at = [&](int k) { return one[k].data ? one[k].as<T>() + i : nullptr; };
+        kernels::table<T>().sgd({at(0), at(1), at(2), end - i, state[0], state[1], state[2], params.word != 0});
       });
     });
   }
 };
 const SgdStep sgd_op;
 
-struct AdamStep final : Effect {
-  AdamStep() : Effect("adam", 0b101101) {}
-  void run(const Array* in, int, const Array&, Params p) const override {
-    const double* state = in[4].as<double>();
-    const double t = *in[5].as<double>() += 1;
-    const double correction1 = 1 - std::pow(state[1], t), correction2 = 1 - std::pow(state[2], t);
-    dispatch(in[0].dtype, [&]<class T>(T) {
-      parallel_for(in[0].shape->size(), grain, [&](index_t i, index_t end) {
-        kernels::table<T>().adam({in[0].as<T>() + i, in[1].as<T>() + i, in[2].as<T>() + i, in[3].as<T>() + i, end - i,
-                                  state[0], state[1], state[2], state[3], state[4], correction1, correction2,
-                                  p.word != 0});
+struct AdamStep final : Update {
+  AdamStep() : Update("adam", 0b101101, 6) {}
+  void run(const Array* in, int n, const Array&, Params params) const override {
+    for (int k = 0; k < n; k += period) *in[k + 5].as<double>() += 1;
+    over_elements(in, n, [&](const Array* one, index_t i, index_t end) {
+      const double *state = one[4].as<double>(), t = *one[5].as<double>();
+      dispatch(one[0].dtype, [&]<class T>(T) {
+        const auto at = [&](int k) { return one[k].as<T>() + i; };
+        kernels::table<T>().adam({at(0), at(1), at(2), at(3), end - i, state[0], state[1], state[2], state[3], state[4],
+                                  1 - std::pow(state[1], t), 1 - std::pow(state[2], t), params.word != 0});
       });
     });
   }
@@ -119,18 +137,25 @@ void assign(const Tensor& leaf, const Tensor& value) {
   apply_effect(assign_op, {leaf, cast(value, leaf.dtype())});
 }
 
-void sgd_step(const Tensor& p, const Tensor& g, const Tensor& v, const Tensor& numbers, bool nesterov) {
-  check("sgd", p, {&g, &v});
+void sgd_step(std::span<const SgdSlot> slots, const Tensor& numbers, bool nesterov) {
   check_state("sgd", numbers, DType::f64, 3);
-  apply_effect(sgd_op, {p, g, v, numbers}, nesterov);
+  std::vector<Tensor> operands;
+  for (const auto& [p, g, velocity] : slots) {
+    check("sgd", p, {&g, &velocity});
+    operands.insert(operands.end(), {p, g, velocity, numbers});
+  }
+  apply_effect(sgd_op, operands, nesterov);
 }
 
-void adam_step(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& numbers,
-               const Tensor& t, bool decoupled) {
-  check("adam", p, {&g, &m, &v});
+void adam_step(std::span<const AdamSlot> slots, const Tensor& numbers, bool decoupled) {
   check_state("adam", numbers, DType::f64, 5);
-  check_state("adam", t, DType::f64, 1);
-  apply_effect(adam_op, {p, g, m, v, numbers, t}, decoupled);
+  std::vector<Tensor> operands;
+  for (const auto& [p, g, mean, square, steps] : slots) {
+    check("adam", p, {&g, &mean, &square});
+    check_state("adam", steps, DType::f64, 1);
+    operands.insert(operands.end(), {p, g, mean, square, numbers, steps});
+  }
+  apply_effect(adam_op, operands, decoupled);
 }
 
 Tensor dropout_mask(const Shape& shape, DType dtype, double p, const Tensor& state) {

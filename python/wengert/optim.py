@@ -92,8 +92,12 @@ class Optimizer:
         if not work:
             raise RuntimeError(f"{type(self).__name__}.step: no parameter has a gradient; call loss.backward() first")
         with no_grad():
-            for i, p, g in work:
-                self.update(i, p, g)
+            self.update_all(work)
+
+    def update_all(self, work: list[tuple[int, Tensor, Tensor]]) -> None:
+        """Moves each parameter, given with its number, by its gradient."""
+        for i, p, g in work:
+            self.update(i, p, g)
 
     def update(self, i: int, p: Tensor, g: Tensor) -> None:
         """Parameter i, moved by its gradient."""
@@ -157,9 +161,9 @@ class SGD(Optimizer):
         super().__init__(params, lr)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
-    def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        velocity = self.state["velocity"][i] if self.slots else None
-        _core.sgd_step(p, g, velocity, self.live, self.nesterov)
+    def update_all(self, work: list[tuple[int, Tensor, Tensor]]) -> None:
+        velocity = self.state["velocity"] if self.slots else [None] * len(self.parameters)
+        _core.sgd_step([(p, g, velocity[i]) for i, p, g in work], self.live, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -198,9 +202,9 @@ class Adam(Optimizer):
         if name in ("beta1", "beta2") and value >= 1:
             raise ValueError(f"{type(self).__name__}: betas must be below 1, got {name} = {value}")
 
-    def update(self, i: int, p: Tensor, g: Tensor) -> None:
-        mean, square = self.state["mean"][i], self.state["square"][i]
-        _core.adam_step(p, g, mean, square, self.live, self.steps[i], self.decoupled)
+    def update_all(self, work: list[tuple[int, Tensor, Tensor]]) -> None:
+        mean, square = self.state["mean"], self.state["square"]
+        _core.adam_step([(p, g, mean[i], square[i], self.steps[i]) for i, p, g in work], self.live, self.decoupled)
 
 
 class AdamW(Adam):
