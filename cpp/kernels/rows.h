@@ -54,7 +54,9 @@ WENGERT_INLINE T long_sum(index_t n, F f) {
     index_t i = i0;
     for (; i + L <= i1; i += L)
       for (int v = 0; v < NV; ++v) sum[v] = sum[v] + f(i + v * W, W);
-    for (int v = 0; i < i1; i += W, ++v) sum[v] = sum[v] + f(i, lanes_left(i1 - i, W));
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; ++v)
+      if (i + v * W < i1) sum[v] = sum[v] + f(i + v * W, lanes_left(i1 - i - v * W, W));
     for (int v = 0; v < NV; ++v) total[v] = total[v] + sum[v];
   }
   for (int half = NV / 2; half > 0; half /= 2)
@@ -271,10 +273,6 @@ struct Moments {
   Vec<T> mean, inverse;  // inverse = 1 / sqrt(variance + eps)
 };
 template <class T>
-WENGERT_INLINE Moments<T> moments(Vec<T> mean, Vec<T> squares, index_t n, double eps) {
-  return {mean, 1.0 / sqrt(squares / static_cast<double>(n) + eps)};
-}
-template <class T>
 WENGERT_INLINE Moments<T> lane_moments(const Turned<T>& x, index_t n, double eps) {
   Vec<T> sum = 0.0, squares = 0.0;
   for (index_t i = 0; i < n; ++i) sum = sum + x[i];
@@ -283,17 +281,25 @@ WENGERT_INLINE Moments<T> lane_moments(const Turned<T>& x, index_t n, double eps
     const Vec<T> d = x[i] - mean;
     squares = fma(d, d, squares);
   }
-  return moments(mean, squares, n, eps);
+  return {mean, 1.0 / sqrt(squares / static_cast<double>(n) + eps)};
+}
+// The mean of f over a long row; f as for long_sum.
+template <class T, class F>
+WENGERT_INLINE Vec<T> long_mean(index_t n, F f) {
+  return Vec<T>(static_cast<double>(long_sum<T, 256>(n, f))) / static_cast<double>(n);
+}
+template <class T>
+WENGERT_INLINE Vec<T> load(const T* x, int lanes) {  // the others are 0
+  return lanes == Vec<T>::lanes ? Vec<T>::load(x) : Vec<T>::load(x, lanes);
 }
 template <class T>
 WENGERT_INLINE Moments<T> row_moments(const T* x, index_t n, double eps) {
-  constexpr int W = Vec<T>::lanes;
-  const Vec<T> mean = Vec<T>(static_cast<double>(row_sum(x, n))) / static_cast<double>(n);
-  const T squares = long_sum<T, 256>(n, [=](index_t i, int lanes) {
-    const Vec<T> d = (lanes == W ? Vec<T>::load(x + i) : Vec<T>::load(x + i, lanes)) - mean;
-    return lanes == W ? d * d : first_lanes(d * d, Vec<T>(0.0), lanes);
+  const Vec<T> mean = long_mean<T>(n, [=](index_t i, int lanes) { return load(x + i, lanes); });
+  const Vec<T> variance = long_mean<T>(n, [=](index_t i, int lanes) {
+    const Vec<T> d = load(x + i, lanes) - mean;
+    return lanes == Vec<T>::lanes ? d * d : first_lanes(d * d, Vec<T>(0.0), lanes);
   });
-  return moments(mean, Vec<T>(static_cast<double>(squares)), n, eps);
+  return {mean, 1.0 / sqrt(variance + eps)};
 }
 
 // (x - mean) / sqrt(variance + eps)
@@ -318,7 +324,6 @@ void layer_norm(const T* x, T* y, index_t rows, index_t n, double eps) {
 // (g - mean(g) - y mean(g y)) / sqrt(variance + eps), y being the layer norm of x
 template <class T>
 void layer_norm_pullback(const T* x, const T* g, T* dx, index_t rows, index_t n, double eps) {
-  constexpr int W = Vec<T>::lanes;
   const double count = static_cast<double>(n);
   const auto rule = [](Vec<T> y, Vec<T> gv, Vec<T> mean, Vec<T> along, Vec<T> inverse) {
     return inverse * fma(-y, along, gv - mean);
@@ -341,18 +346,11 @@ void layer_norm_pullback(const T* x, const T* g, T* dx, index_t rows, index_t n,
   }
   for (index_t r = 0; r < rows; ++r, x += n, g += n, dx += n) {
     const Moments<T> m = row_moments(x, n, eps);
-    const Vec<T> mean = Vec<T>(static_cast<double>(row_sum(g, n))) / count;
-    const Vec<T> along =
-        Vec<T>(static_cast<double>(long_sum<T, 256>(
-            n,
-            [=](index_t i, int lanes) {
-              return lanes == W ? Vec<T>::load(g + i) * ((Vec<T>::load(x + i) - m.mean) * m.inverse)
-                                : Vec<T>::load(g + i, lanes) * ((Vec<T>::load(x + i, lanes) - m.mean) * m.inverse);
-            }))) /
-        count;
+    const Vec<T> mean = long_mean<T>(n, [=](index_t i, int lanes) { return load(g + i, lanes); });
+    const Vec<T> along = long_mean<T>(
+        n, [=](index_t i, int lanes) { return load(g + i, lanes) * ((load(x + i, lanes) - m.mean) * m.inverse); });
     each(x, dx, n, [=](Vec<T> v, index_t i, int lanes) {
-      const Vec<T> gv = lanes == W ? Vec<T>::load(g + i) : Vec<T>::load(g + i, lanes);
-      return rule((v - m.mean) * m.inverse, gv, mean, along, m.inverse);
+      return rule((v - m.mean) * m.inverse, load(g + i, lanes), mean, along, m.inverse);
     });
   }
 }
