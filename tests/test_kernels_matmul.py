@@ -1,12 +1,11 @@
 """The matrix product of every ISA that this CPU runs: values against float64, the same bits, edges, special values."""
 
-import ctypes
 import itertools
-import mmap
 import os
 
 import numpy as np
 import pytest
+from guard import Guarded
 
 from wengert import _core
 
@@ -136,31 +135,6 @@ def test_rows_farther_apart_than_long(isa, dtype):
         assert (c[:, 0] == before[:, 0]).all() and (c[:, n + 1 :] == before[:, n + 1 :]).all()
 
 
-class Guarded:
-    """Memory that ends (or starts) where an inaccessible page starts (or ends)."""
-
-    def __init__(self):
-        self.kept = []
-        self.libc = ctypes.CDLL(None, use_errno=True)
-
-    def array(self, shape, dtype, at_end):
-        page = mmap.PAGESIZE
-        need = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        body = -(-max(need, 1) // page) * page
-        memory = mmap.mmap(-1, body + 2 * page)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        for edge in (start, start + page + body):
-            assert self.libc.mprotect(ctypes.c_void_p(edge), page, 0) == 0
-        self.kept.append((memory, start, body))
-        offset = page + (body - need if at_end else 0)
-        return np.frombuffer(memory, dtype, int(np.prod(shape)), offset).reshape(shape)
-
-    def release(self):
-        for _, start, body in self.kept:  # readable again: the allocator will look at it
-            for edge in (start, start + mmap.PAGESIZE + body):
-                self.libc.mprotect(ctypes.c_void_p(edge), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", TYPES)
@@ -172,8 +146,7 @@ def test_never_outside_of_the_operands(isa, dtype, at_end):
     for m, k, n in [(1, 5, 7), (3, 7, 1), (5, 19, 3), (17, 9, 21), (2, 33, 70), (1, 35, 67), (130, 300, 530)]:
         for ta, tb in FLAGS:
             a0, b0 = operands(rng, m, k, n, dtype)
-            a, b = (guard.array(x.shape, dtype, at_end) for x in (stored(a0, ta), stored(b0, tb)))
-            a[...], b[...] = stored(a0, ta), stored(b0, tb)
+            a, b = guard.copy(stored(a0, ta), at_end), guard.copy(stored(b0, tb), at_end)
             c, bias = guard.array((m, n), dtype, at_end), guard.array((n,), dtype, at_end)
             bias[...] = 0
             _core.kernel_matmul(isa, a, b, ta, tb, out=c, bias=bias)

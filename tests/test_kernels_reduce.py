@@ -93,7 +93,13 @@ def references(x, g, labels, g_row):
     wg, wp = g.astype(np.longdouble), p.astype(np.longdouble)
     hot = np.arange(n) == labels[:, None]
     size = np.abs(log_softmax).max()
+    d = wide - wide.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt((d * d).mean(axis=1, keepdims=True) + 1e-5)
+    y, size_y = d * inverse, inverse * np.abs(x).max()
+    slope = inverse * (wg - wg.mean(axis=1, keepdims=True) - y * (wg * y).mean(axis=1, keepdims=True))
     return {
+        "layer_norm": ([x], y, size_y),
+        "layer_norm_pullback": ([x, g], slope, inverse * np.abs(g).max() * (1 + size_y) * (1 + np.abs(y).max())),
         "logsumexp": ([x], (largest + np.log(total))[:, 0], np.abs(wide).max()),
         "softmax": ([x], softmax, softmax * size),
         "log_softmax": ([x], log_softmax, size),

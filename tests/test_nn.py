@@ -284,6 +284,23 @@ def test_layer_norm():
         layer(np.ones((4, 3)))
 
 
+@pytest.mark.parametrize("n", [2, 70])
+def test_layer_norm_of_rows(n):
+    """Short and long rows, beside a formula of elementary operations, derivatives and all."""
+
+    def formula(x):
+        d = x - wg.mean(x, -1, keepdims=True)
+        return d / wg.sqrt(wg.mean(d * d, -1, keepdims=True) + 1e-5)
+
+    layer = nn.LayerNorm(n, dtype="float64")
+    x, v = rng.standard_normal((2, 3, n))
+    np.testing.assert_allclose(layer(x).numpy(), formula(x).numpy(), rtol=1e-11, atol=1e-13)
+    for order in (wg.jacobian, lambda f: wg.jacobian(wg.jacobian(lambda x: (f(x) * v).sum()))):
+        got, want = order(layer)(x[:1]), order(formula)(x[:1])
+        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-8, atol=1e-8)
+    wg.check_grads(layer, (x,))
+
+
 # ---- Losses ----
 
 X, Y = rng.standard_normal((6, 4)), rng.standard_normal((6, 4))

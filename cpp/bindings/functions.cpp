@@ -103,6 +103,7 @@ void bind_functions(py::module_& m) {
 #undef REDUCTION
   m.def("softmax", &softmax);
   m.def("log_softmax", &log_softmax);
+  m.def("layer_norm", &layer_norm);
   m.def("softmax_cross_entropy", &softmax_cross_entropy);
 
   m.def("cast", [](const Tensor& x, py::object dtype) { return cast(x, dtype_from_python(dtype)); });

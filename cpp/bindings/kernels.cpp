@@ -83,40 +83,81 @@ py::array kernel_matmul(const std::string& isa, const py::array& a, const py::ar
 }
 
 py::array kernel_reduce(const std::string& isa, const std::string& name, const py::array& x, index_t outer, index_t n,
-                        index_t inner) {
+                        index_t inner, std::optional<py::array> out) {
   return with_type(x, [&]<class T>(T) {
-    py::array_t<T> y({outer, inner});
+    py::array y = out ? *out : py::array(py::array_t<T>({outer, inner}));
     const auto& t = table_of<T>(isa);
     const auto f = name == "sum" ? t.sum : name == "max" ? t.max : name == "min" ? t.min : nullptr;
     if (!f) throw std::invalid_argument("no reduction is called " + name);
-    f(static_cast<const T*>(x.data()), y.mutable_data(), outer, n, inner, inner);
-    return py::array(y);
+    f(static_cast<const T*>(x.data()), static_cast<T*>(y.mutable_data()), outer, n, inner, inner);
+    return y;
   });
 }
 
 // x is (rows, n); the second array is g, or the labels of a cross-entropy; the third its cotangents.
-py::array kernel_rows(const std::string& isa, const std::string& name, const std::vector<py::array>& in) {
+py::array kernel_rows(const std::string& isa, const std::string& name, const std::vector<py::array>& in,
+                      std::optional<py::array> out) {
   const py::array& x = in.at(0);
   const index_t rows = x.shape(0), n = x.shape(1);
   return with_type(x, [&]<class T>(T) {
     const auto& t = table_of<T>(isa);
     const T* p = static_cast<const T*>(x.data());
-    py::array_t<T> full_size({rows, n}), one_a_row(rows);
-    T* y = full_size.mutable_data();
-    if (name == "softmax") return t.softmax(p, y, rows, n), py::array(full_size);
-    if (name == "log_softmax") return t.log_softmax(p, y, rows, n), py::array(full_size);
-    if (name == "logsumexp") return t.logsumexp(p, one_a_row.mutable_data(), rows, n), py::array(one_a_row);
-    if (name == "softmax_pullback")
-      return t.softmax_pullback(p, static_cast<const T*>(in.at(1).data()), y, rows, n), py::array(full_size);
-    if (name == "log_softmax_pullback")
-      return t.log_softmax_pullback(p, static_cast<const T*>(in.at(1).data()), y, rows, n), py::array(full_size);
-    const auto* labels = static_cast<const index_t*>(in.at(1).data());
-    if (name == "cross_entropy")
-      return t.cross_entropy(p, labels, one_a_row.mutable_data(), rows, n), py::array(one_a_row);
-    if (name == "cross_entropy_pullback")
-      return t.cross_entropy_pullback(p, labels, static_cast<const T*>(in.at(2).data()), y, rows, n),
-             py::array(full_size);
-    throw std::invalid_argument("no row kernel is called " + name);
+    const bool one_a_row = name == "logsumexp" || name == "cross_entropy";
+    py::array result = out ? *out : one_a_row ? py::array(py::array_t<T>(rows)) : py::array(py::array_t<T>({rows, n}));
+    T* y = static_cast<T*>(result.mutable_data());
+    const auto second = [&] { return static_cast<const T*>(in.at(1).data()); };
+    const auto labels = [&] { return static_cast<const index_t*>(in.at(1).data()); };
+    if (name == "softmax")
+      t.softmax(p, y, rows, n);
+    else if (name == "log_softmax")
+      t.log_softmax(p, y, rows, n);
+    else if (name == "logsumexp")
+      t.logsumexp(p, y, rows, n);
+    else if (name == "softmax_pullback")
+      t.softmax_pullback(p, second(), y, rows, n);
+    else if (name == "log_softmax_pullback")
+      t.log_softmax_pullback(p, second(), y, rows, n);
+    else if (name == "layer_norm")
+      t.layer_norm(p, y, rows, n, 1e-5);
+    else if (name == "layer_norm_pullback")
+      t.layer_norm_pullback(p, second(), y, rows, n, 1e-5);
+    else if (name == "cross_entropy")
+      t.cross_entropy(p, labels(), y, rows, n);
+    else if (name == "cross_entropy_pullback")
+      t.cross_entropy_pullback(p, labels(), static_cast<const T*>(in.at(2).data()), y, rows, n);
+    else
+      throw std::invalid_argument("no row kernel is called " + name);
+    return result;
+  });
+}
+
+// transpose: x is (batch, rows, cols); gather and scatter_add: rows of x (and y) of the same width, by `index`.
+void kernel_move(const std::string& isa, const std::string& name, const py::array& x, std::optional<py::array> index,
+                 py::array y) {
+  with_type(x, [&]<class T>(T) {
+    const auto& t = table_of<T>(isa);
+    const T* from = static_cast<const T*>(x.data());
+    T* to = static_cast<T*>(y.mutable_data());
+    if (name == "transpose") return t.transpose(from, to, x.shape(0), x.shape(1), x.shape(2));
+    const auto f = name == "gather" ? t.gather : name == "scatter_add" ? t.scatter_add : nullptr;
+    if (!f || !index) throw std::invalid_argument("no move is called " + name);
+    f(from, static_cast<const index_t*>(index->data()), to, index->size(), x.shape(1));
+  });
+}
+
+// A second or later step of SGD with momentum, or of AdamW, in place: state is (v,) or (m, v).
+void kernel_update(const std::string& isa, const std::string& name, py::array p, const py::array& g,
+                   std::vector<py::array> state) {
+  with_type(p, [&]<class T>(T) {
+    const auto at = [](py::array& a) { return static_cast<T*>(a.mutable_data()); };
+    const T* slope = static_cast<const T*>(g.data());
+    if (name == "sgd")
+      table_of<T>(isa).sgd({at(p), slope, at(state.at(0)), p.size(), 0.1, 0.9, 0.01, true});
+    else if (name == "adam")
+      table_of<T>(isa).adam(
+          {at(p), slope, at(state.at(0)), at(state.at(1)), p.size(), 0.1, 0.9, 0.99, 1e-8, 0.01, 0.19, 0.02, true});
+    else
+      throw std::invalid_argument("no update is called " + name);
   });
 }
 
@@ -133,8 +174,11 @@ void bind_kernels(py::module_& m) {
   m.def("kernel_matmul", kernel_matmul, py::arg("isa"), py::arg("a"), py::arg("b"), py::arg("trans_a") = false,
         py::arg("trans_b") = false, py::arg("out") = py::none(), py::arg("accumulate") = false,
         py::arg("bias") = py::none());
-  m.def("kernel_reduce", kernel_reduce);
-  m.def("kernel_rows", kernel_rows);
+  m.def("kernel_reduce", kernel_reduce, py::arg("isa"), py::arg("name"), py::arg("x"), py::arg("outer"), py::arg("n"),
+        py::arg("inner"), py::arg("out") = py::none());
+  m.def("kernel_rows", kernel_rows, py::arg("isa"), py::arg("name"), py::arg("arrays"), py::arg("out") = py::none());
+  m.def("kernel_move", kernel_move, py::arg("isa"), py::arg("name"), py::arg("x"), py::arg("index"), py::arg("out"));
+  m.def("kernel_update", kernel_update, py::arg("isa"), py::arg("name"), py::arg("p"), py::arg("g"), py::arg("state"));
 }
 
 }  // namespace wengert::bindings

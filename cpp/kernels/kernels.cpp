@@ -41,6 +41,8 @@ const Table<F> WENGERT_JOIN(table_, WENGERT_ISA, WENGERT_T) = {
     log_softmax_pullback<F>,
     cross_entropy<F>,
     cross_entropy_pullback<F>,
+    layer_norm<F>,
+    layer_norm_pullback<F>,
     transpose<F>,
     gather<F>,
     scatter_add<F>,

@@ -30,7 +30,9 @@ struct Forward {
 
 // Slopes that lanes have better than the page: there the formula stands for the tape, which differentiates it again.
 WENGERT_INLINE auto slope(formula::gelu_op, auto x) { return gelu_slope(x); }
+WENGERT_INLINE auto slope(formula::gelu_tanh_op, F32 x) { return gelu_tanh_slope(x); }
 WENGERT_INLINE auto slope(formula::silu_op, auto x) { return silu_slope(x); }
+WENGERT_INLINE auto slope(formula::sigmoid_op, F32 x) { return sigmoid_slope(x); }
 WENGERT_INLINE auto slope(formula::erf_op, auto x) { return 1.12837916709551257390 * exp_minus_square(x); }
 WENGERT_INLINE auto slope(formula::erfc_op, auto x) { return -1.12837916709551257390 * exp_minus_square(x); }
 

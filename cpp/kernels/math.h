@@ -4,12 +4,11 @@
 // denormals are exact. float and double share a formula where it serves both; a float function that is not worth a
 // formula of its own goes through double. Errors are tested in tests/test_kernels_elementwise.py.
 #pragma once
-#include "kernels/vec.h"
+#include "kernels/pieces.h"
 
 namespace wengert::kernels {
 namespace {
 
-using F32 = Vec<float>;
 using F64 = Vec<double>;
 
 // c0 + c1 x + c2 x^2 + ...
@@ -366,20 +365,12 @@ WENGERT_INLINE F32 log1p(F32 x) {
   return y;
 }
 
-// Polynomials by piece: lane j uses the coefficients c[.][i[j]].
-template <int n>
-WENGERT_INLINE F32 piecewise(const float (&c)[n][8], F32::Bits i, F32 d) {
-  F32 y = lookup(c[n - 1], i);
-  for (int k = n - 2; k >= 0; --k) y = fma(y, d, lookup(c[k], i));
-  return y;
-}
-
 // m + log(1 + exp(-u)) for u >= 0
 WENGERT_INLINE F64 plus_log1p_exp(F64 m, F64 u) { return m + log1p(exp(-u)); }
 // Expansions of log(1 + z) / z around points where its value is a float to 36 bits and more.
-constexpr float log1p_centre[8] = {0.f,        0.122383118f, 0.250734329f, 0.379560471f,
-                                   0.5045681f, 0.621826172f, 0.747339249f, 0.87591362f};
-constexpr float log1p_piece[6][8] = {
+constexpr Eight log1p_centre = {0.f,        0.122383118f, 0.250734329f, 0.379560471f,
+                                0.5045681f, 0.621826172f, 0.747339249f, 0.87591362f};
+constexpr Eight log1p_piece[6] = {
     {1.f, 0.943383455f, 0.892302394f, 0.847730398f, 0.809614956f, 0.777633369f, 0.746774912f, 0.718216717f},
     {-0.5f, -0.428344101f, -0.370001554f, -0.323695064f, -0.287319779f, -0.258986324f, -0.233463183f, -0.211371452f},
     {0.333332568f, 0.256881326f, 0.200918272f, 0.160653681f, 0.131686598f, 0.110795215f, 0.0932645351f, 0.0791034177f},
@@ -397,10 +388,17 @@ WENGERT_INLINE F32 plus_log1p_exp(F32 m, F32 u) {
   return fma(z, w, fma(z * e.low, w, m));
 }
 
-template <class T>
-WENGERT_INLINE Vec<T> softplus(Vec<T> x) {
-  return plus_log1p_exp(max(Vec<T>(0.0), x), abs(x));
+// Float where x < -17: exp(x) (1 - k exp(x)), the first two terms of sigmoid (k = 1) and of its relatives.
+WENGERT_NOINLINE F32 far_sigmoid(F32 x, F32 k) {
+  const FloatExp e = float_exp(max(F32(-104.0), x));
+  return scale(e.y + (e.low - k * scale(e.y, e.n) * e.y), e.n);
 }
+
+WENGERT_INLINE F32 softplus(F32 x) {
+  const F32 u = min(F32(17.44), abs(x)), y = max(F32(0.0), x) + softplus_pieces(decay_piece(u), u);
+  return unless(x < -17.44, y, [=] { return far_sigmoid(x, 0.5); });
+}
+WENGERT_INLINE F64 softplus(F64 x) { return plus_log1p_exp(max(F64(0.0), x), abs(x)); }
 template <class T>
 WENGERT_INLINE Vec<T> logaddexp(Vec<T> a, Vec<T> b) {
   const Vec<T> larger = maximum(a, b);
@@ -410,11 +408,9 @@ WENGERT_INLINE Vec<T> logaddexp(Vec<T> a, Vec<T> b) {
 // ---- Sigmoid and hyperbolic functions -------------------------------------------------------------------------
 
 WENGERT_INLINE F32 sigmoid(F32 x) {
-  const FloatExp e = float_exp(max(F32(-104.0), -abs(x)));
-  const F32 z = scale(e.y, e.n), bottom = 1.0 + z, y = z / bottom;  // sigmoid(-|x|)
-  // what was rounded off z and 1 + z, to first order
-  const F32 better = fma(y * (1.0 - y), e.low - ((1.0 - bottom) + z), y);
-  return where(x < 0.0, better, 1.0 - better);
+  const F32 u = min(F32(17.44), abs(x)), tail = sigmoid_pieces(decay_piece(u), u);
+  const F32 y = where(x < 0.0, tail, 1.0 - tail);
+  return unless(x < -17.44, y, [=] { return far_sigmoid(x, 1.0); });
 }
 WENGERT_INLINE F64 sigmoid(F64 x) {
   const F64 z = exp(max(F64(-700.0), -abs(x))), bottom = 1.0 + z;
@@ -461,8 +457,8 @@ WENGERT_BY_DOUBLE(asinh)
 WENGERT_BY_DOUBLE(acosh)
 WENGERT_BY_DOUBLE(atanh)
 
-constexpr float tanh_centre[8] = {1.5f, 2.5f, 4.f, 6.f, 7.97119236f, 7.97119236f, 0.f, 0.75f};
-constexpr float tanh_piece[8][8] = {
+constexpr Eight tanh_centre = {1.5f, 2.5f, 4.f, 6.f, 7.97119236f, 7.97119236f, 0.f, 0.75f};
+constexpr Eight tanh_piece[8] = {
     {0.905148208f, 0.986614287f, 0.999329329f, 0.999987721f, 0.999999762f, 0.999999762f, 0.f, 0.635148942f},
     {0.180706605f, 0.026592236f, 0.00134089962f, 2.45753636e-05f, 4.76978016e-07f, 4.76978016e-07f, 0.f, 0.59658581f},
     {-0.163563058f, -0.0262360945f, -0.00134108891f, -2.45976044e-05f, -4.77291053e-07f, -4.77291053e-07f,

@@ -140,13 +140,10 @@ WENGERT_INLINE T row_extreme(const T* x, index_t n) {
   const int rest = static_cast<int>(n - i);
   if (rest) m[1] = extreme<is_max>(m[1], first_lanes(Vec<T>::load(x + i, rest), first, rest));
   m[0] = extreme<is_max>(extreme<is_max>(m[0], m[1]), extreme<is_max>(m[2], m[3]));
-  T twice[2 * W];
-  for (index_t half = W / 2; half > 0; half /= 2) {  // the upper half against the lower
-    m[0].store(twice), m[0].store(twice + W);
-    m[0] = extreme<is_max>(m[0], Vec<T>::load(twice + half));
-  }
-  m[0].store(twice);
-  return twice[0];
+  if constexpr (W > 8) m[0] = extreme<is_max>(m[0], swapped<8>(m[0]));
+  if constexpr (W > 4) m[0] = extreme<is_max>(m[0], swapped<4>(m[0]));
+  if constexpr (W > 2) m[0] = extreme<is_max>(m[0], swapped<2>(m[0]));
+  return extreme<is_max>(m[0], swapped<1>(m[0])).v[0];
 }
 
 // A block of short rows, turned: each lane holds a row, element i of every row is at lanes + i * W.

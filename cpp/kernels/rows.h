@@ -1,8 +1,8 @@
-// The softmax family, row by row of x[rows, n].
+// The softmax family and layer norm, row by row of x[rows, n].
 //
 // Rows of up to `short_row` elements are turned, a register's worth of rows at once: each lane holds a row, and there
-// are no sums across lanes. Longer rows are summed in 64 bytes of virtual lanes, added by halving. Which of the two is
-// decided by n alone, so a row's result depends neither on its neighbours nor on the ISA.
+// are no sums across lanes. Longer rows are summed in 64 bytes of virtual lanes (layer norm: 256), added by halving.
+// Which of the two is decided by n alone, so a row's result depends neither on its neighbours nor on the ISA.
 //
 // Everything is relative to the row's largest element (`shift`), or to 0 if that is infinite: a row of -inf has
 // logsumexp -inf, and softmax NaN (0/0). A row that holds +inf or NaN has no softmax: its sum is made NaN.
@@ -42,9 +42,9 @@ WENGERT_INLINE LaneStats<T> lane_stats(Turned<T>& x, index_t n) {
 }
 
 // Sums f(i, lanes in use) over a long row, f giving the vector of terms from element i on, 0 in lanes not in use.
-template <class T, class F>
+template <class T, int bytes = 64, class F>
 WENGERT_INLINE T long_sum(index_t n, F f) {
-  constexpr int W = Vec<T>::lanes, L = 64 / sizeof(T), NV = L / W;
+  constexpr int W = Vec<T>::lanes, L = bytes / sizeof(T), NV = L / W;
   Vec<T> total[NV];
   for (int v = 0; v < NV; ++v) total[v] = 0.0;
   for (index_t i0 = 0; i0 < n; i0 += 32 * L) {
@@ -54,7 +54,9 @@ WENGERT_INLINE T long_sum(index_t n, F f) {
     index_t i = i0;
     for (; i + L <= i1; i += L)
       for (int v = 0; v < NV; ++v) sum[v] = sum[v] + f(i + v * W, W);
-    for (int v = 0; i < i1; i += W, ++v) sum[v] = sum[v] + f(i, lanes_left(i1 - i, W));
+#pragma GCC unroll 16
+    for (int v = 0; v < NV; ++v)
+      if (i + v * W < i1) sum[v] = sum[v] + f(i + v * W, lanes_left(i1 - i - v * W, W));
     for (int v = 0; v < NV; ++v) total[v] = total[v] + sum[v];
   }
   for (int half = NV / 2; half > 0; half /= 2)
@@ -261,6 +263,95 @@ void cross_entropy_pullback(const T* x, const index_t* label, const T* g, T* dx,
     const Vec<T> iv = static_cast<double>(inverse), gv = static_cast<double>(g[r]);
     each(dx, dx, n, [=](Vec<T> e, index_t, int) { return where(gv == 0.0, 0.0, gv * (e * iv)); });
     dx[label[r]] = at_label;
+  }
+}
+
+// ---- Layer norm -----------------------------------------------------------------------------------------------
+
+template <class T>
+struct Moments {
+  Vec<T> mean, inverse;  // inverse = 1 / sqrt(variance + eps)
+};
+template <class T>
+WENGERT_INLINE Moments<T> lane_moments(const Turned<T>& x, index_t n, double eps) {
+  Vec<T> sum = 0.0, squares = 0.0;
+  for (index_t i = 0; i < n; ++i) sum = sum + x[i];
+  const Vec<T> mean = sum / static_cast<double>(n);
+  for (index_t i = 0; i < n; ++i) {
+    const Vec<T> d = x[i] - mean;
+    squares = fma(d, d, squares);
+  }
+  return {mean, 1.0 / sqrt(squares / static_cast<double>(n) + eps)};
+}
+// The mean of f over a long row; f as for long_sum.
+template <class T, class F>
+WENGERT_INLINE Vec<T> long_mean(index_t n, F f) {
+  return Vec<T>(static_cast<double>(long_sum<T, 256>(n, f))) / static_cast<double>(n);
+}
+template <class T>
+WENGERT_INLINE Vec<T> load(const T* x, int lanes) {  // the others are 0
+  return lanes == Vec<T>::lanes ? Vec<T>::load(x) : Vec<T>::load(x, lanes);
+}
+template <class T>
+WENGERT_INLINE Moments<T> row_moments(const T* x, index_t n, double eps) {
+  const Vec<T> mean = long_mean<T>(n, [=](index_t i, int lanes) { return load(x + i, lanes); });
+  const Vec<T> variance = long_mean<T>(n, [=](index_t i, int lanes) {
+    const Vec<T> d = load(x + i, lanes) - mean;
+    return lanes == Vec<T>::lanes ? d * d : first_lanes(d * d, Vec<T>(0.0), lanes);
+  });
+  return {mean, 1.0 / sqrt(variance + eps)};
+}
+
+// (x - mean) / sqrt(variance + eps)
+template <class T>
+void layer_norm(const T* x, T* y, index_t rows, index_t n, double eps) {
+  if (n <= short_row) {
+    Turned<T> t;
+    short_blocks<T>(rows, [&](index_t r, index_t count) {
+      t.read(x + r * n, count, n);
+      const Moments<T> m = lane_moments(t, n, eps);
+      for (index_t i = 0; i < n; ++i) t.set(i, (t[i] - m.mean) * m.inverse);
+      t.write(y + r * n, count, n);
+    });
+    return;
+  }
+  for (index_t r = 0; r < rows; ++r, x += n, y += n) {
+    const Moments<T> m = row_moments(x, n, eps);
+    each(x, y, n, [=](Vec<T> v, index_t, int) { return (v - m.mean) * m.inverse; });
+  }
+}
+
+// (g - mean(g) - y mean(g y)) / sqrt(variance + eps), y being the layer norm of x
+template <class T>
+void layer_norm_pullback(const T* x, const T* g, T* dx, index_t rows, index_t n, double eps) {
+  const double count = static_cast<double>(n);
+  const auto rule = [](Vec<T> y, Vec<T> gv, Vec<T> mean, Vec<T> along, Vec<T> inverse) {
+    return inverse * fma(-y, along, gv - mean);
+  };
+  if (n <= short_row) {
+    Turned<T> tx, tg;
+    short_blocks<T>(rows, [&](index_t r, index_t in_block) {
+      tx.read(x + r * n, in_block, n), tg.read(g + r * n, in_block, n);
+      const Moments<T> m = lane_moments(tx, n, eps);
+      Vec<T> sum = 0.0, along = 0.0;
+      for (index_t i = 0; i < n; ++i) {
+        const Vec<T> y = (tx[i] - m.mean) * m.inverse;
+        tx.set(i, y);
+        sum = sum + tg[i], along = fma(tg[i], y, along);
+      }
+      for (index_t i = 0; i < n; ++i) tg.set(i, rule(tx[i], tg[i], sum / count, along / count, m.inverse));
+      tg.write(dx + r * n, in_block, n);
+    });
+    return;
+  }
+  for (index_t r = 0; r < rows; ++r, x += n, g += n, dx += n) {
+    const Moments<T> m = row_moments(x, n, eps);
+    const Vec<T> mean = long_mean<T>(n, [=](index_t i, int lanes) { return load(g + i, lanes); });
+    const Vec<T> along = long_mean<T>(
+        n, [=](index_t i, int lanes) { return load(g + i, lanes) * ((load(x + i, lanes) - m.mean) * m.inverse); });
+    each(x, dx, n, [=](Vec<T> v, index_t i, int lanes) {
+      return rule((v - m.mean) * m.inverse, load(g + i, lanes), mean, along, m.inverse);
+    });
   }
 }
 

@@ -68,6 +68,21 @@ WENGERT_INLINE T sum_lanes(Vec<T> x) {
 #endif
 }
 
+// Neighbouring groups of `by` lanes change places: lane i holds what lane i ^ by held.
+template <int by, class T>
+WENGERT_INLINE Vec<T> swapped(Vec<T> x) {
+  constexpr int W = Vec<T>::lanes, b = by;
+  if constexpr (W == 16)
+    return Vec<T>::raw(__builtin_shufflevector(x.v, x.v, 0 ^ b, 1 ^ b, 2 ^ b, 3 ^ b, 4 ^ b, 5 ^ b, 6 ^ b, 7 ^ b, 8 ^ b,
+                                               9 ^ b, 10 ^ b, 11 ^ b, 12 ^ b, 13 ^ b, 14 ^ b, 15 ^ b));
+  else if constexpr (W == 8)
+    return Vec<T>::raw(__builtin_shufflevector(x.v, x.v, 0 ^ b, 1 ^ b, 2 ^ b, 3 ^ b, 4 ^ b, 5 ^ b, 6 ^ b, 7 ^ b));
+  else if constexpr (W == 4)
+    return Vec<T>::raw(__builtin_shufflevector(x.v, x.v, 0 ^ b, 1 ^ b, 2 ^ b, 3 ^ b));
+  else
+    return Vec<T>::raw(__builtin_shufflevector(x.v, x.v, 0 ^ b, 1 ^ b));
+}
+
 // Lane r of the result is sum_lanes(x[r]): the sums of as many registers as there are lanes, for the price of a few.
 #if defined(__x86_64__)
 #if defined(__AVX512F__)

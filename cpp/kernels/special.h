@@ -79,7 +79,7 @@ WENGERT_NOINLINE F64 erf(F64 x) {
 }
 WENGERT_BY_DOUBLE(erfc)
 
-constexpr float erf_piece[8][8] = {
+constexpr Eight erf_piece[8] = {
     {0.f, 0.520499885f, 0.842700779f, 0.966105163f, 0.995322287f, 0.999593019f, 0.999977887f, 0.999999285f},
     {0.128379226f, 0.87878257f, 0.415107489f, 0.118930288f, 0.0206669848f, 0.00217828457f, 0.000139253039f,
      5.40020892e-06f},
@@ -136,7 +136,7 @@ WENGERT_INLINE Twice<double> normal_ratio(F64 u) {
 }
 
 // Float: v P(v), v = 1 / (u + 2); P by pieces around the sixteenths.
-constexpr float normal_piece[6][8] = {
+constexpr Eight normal_piece[6] = {
     {1.f, 0.453642577f, 0.518234491f, 0.591921628f, 0.672407985f, 0.756489456f, 0.840866745f, 0.922729254f},
     {1.19153821f, 0.95433414f, 1.11051786f, 1.24116576f, 1.32561779f, 1.35603213f, 1.33648527f, 1.27758157f},
     {-0.76615262f, 1.28197587f, 1.1813395f, 0.880270541f, 0.460762024f, 0.0321324803f, -0.330056041f, -0.595743775f},
@@ -170,18 +170,35 @@ WENGERT_INLINE Scaled<T> normal_tail(Vec<T> u) {
 }
 
 template <class T>
-WENGERT_INLINE Vec<T> normal_cdf(Vec<T> x) {
+WENGERT_INLINE Vec<T> general_normal_cdf(Vec<T> x) {
   const auto tail = normal_tail(min(Vec<T>(sizeof(T) == 4 ? 15.9 : 40.0), abs(x)));
   const Vec<T> y = scale(tail.y, tail.n);
   return where(x < 0.0, y, 1.0 - y);
 }
 template <class T>
-WENGERT_INLINE Vec<T> gelu(Vec<T> x) {
+WENGERT_INLINE Vec<T> general_gelu(Vec<T> x) {
   const Vec<T> u = min(Vec<T>(sizeof(T) == 4 ? 15.9 : 40.0), abs(x));
   const auto tail = normal_tail(u);
   const Vec<T> y = scale(u * tail.y, tail.n);  // u Phi(-u)
   return where(x < 0.0, -y, x - y);
 }
+WENGERT_INLINE F64 normal_cdf(F64 x) { return general_normal_cdf(x); }
+WENGERT_INLINE F64 gelu(F64 x) { return general_gelu(x); }
+
+// Float: Phi(-u) by pieces; far lanes, where it is less than 2e-8, apart.
+WENGERT_NOINLINE F32 far_normal_cdf(F32 x) { return general_normal_cdf(x); }
+WENGERT_NOINLINE F32 far_gelu(F32 x) { return general_gelu(x); }
+WENGERT_INLINE F32 normal_cdf(F32 x) {
+  const F32 u = min(F32(5.477), abs(x)), tail = normal_pieces(bell_piece(u, 0.25), u);
+  const F32 y = where(x < 0.0, tail, 1.0 - tail);
+  return unless(x < -5.477, y, [=] { return far_normal_cdf(x); });
+}
+WENGERT_INLINE F32 gelu(F32 x) {
+  const F32 u = min(F32(5.477), abs(x));
+  const F32 y = fma(-u, normal_pieces(bell_piece(u, 0.25), u), max(F32(0.0), x));
+  return unless(x < -5.477, y, [=] { return far_gelu(x); });
+}
+
 // exp(-u)
 WENGERT_INLINE Scaled<double> decay(F64 u) { return in_two(exponential(-u)); }
 WENGERT_INLINE Scaled<float> decay(F32 u) {
@@ -196,74 +213,117 @@ WENGERT_INLINE Vec<T> times_sigmoid(Vec<T> x, Vec<T> u, Vec<T> e, Vec<T> n) {
   return where(x < 0.0, -w, x - w);
 }
 template <class T>
-WENGERT_INLINE Vec<T> silu(Vec<T> x) {
+WENGERT_INLINE Vec<T> general_silu(Vec<T> x) {
   const Vec<T> u = min(Vec<T>(sizeof(T) == 4 ? 115.0 : 760.0), abs(x));
   const auto e = decay(u);
   return times_sigmoid(x, u, e.y, e.n);
 }
+WENGERT_INLINE F64 silu(F64 x) { return general_silu(x); }
+WENGERT_NOINLINE F32 far_silu(F32 x) { return general_silu(x); }
+WENGERT_INLINE F32 silu(F32 x) {
+  const F32 u = min(F32(17.44), abs(x));
+  const F32 y = fma(-u, sigmoid_pieces(decay_piece(u), u), max(F32(0.0), x));
+  return unless(x < -17.44, y, [=] { return far_silu(x); });
+}
 
-// x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), the argument in two parts
+// exp(-2 sqrt(2/pi) (u + 0.044715 u^3)) for u >= 0, the argument in two parts
 template <class T>
-WENGERT_INLINE Vec<T> gelu_tanh(Vec<T> x) {
+WENGERT_INLINE Exponential<T> gelu_tanh_decay(Vec<T> u) {
   constexpr bool single = sizeof(T) == 4;
   constexpr double c = 1.5957691216057308, c_low = single ? -4.534068042105272e-08 : -9.96930880911092e-17;
   constexpr double d = 0.07135481627260025, d_low = single ? 2.3988323959931355e-09 : -6.175149918155315e-19;
-  const Vec<T> u = min(Vec<T>(single ? 11.0 : 22.0), abs(x));
   const Vec<T> s = u * u, s_low = exact_fma(u, u, -s), p = s * d,
                p_low = fma(s, d_low, fma(s_low, d, exact_fma(s, d, -p)));
   const auto q = exact_sum(Vec<T>(c), p);
   const Vec<T> v = u * q.high, low = fma(u, q.low + (p_low + c_low), exact_fma(u, q.high, -v));
-  const auto e = exponential(-v, -low);
+  return exponential(-v, -low);
+}
+template <class T>
+WENGERT_INLINE Vec<T> general_gelu_tanh(Vec<T> x) {
+  const Vec<T> u = min(Vec<T>(sizeof(T) == 4 ? 11.0 : 22.0), abs(x));
+  const auto e = gelu_tanh_decay(u);
   return times_sigmoid(x, u, 1.0 + e.p, e.n);
+}
+WENGERT_INLINE F64 gelu_tanh(F64 x) { return general_gelu_tanh(x); }
+WENGERT_NOINLINE F32 far_gelu_tanh(F32 x) { return general_gelu_tanh(x); }
+WENGERT_INLINE F32 gelu_tanh(F32 x) {
+  const F32 u = min(F32(5.1), abs(x));
+  const F32 y = fma(-u, gelu_tanh_pieces(bell_piece(u, 0.2875), u), max(F32(0.0), x));
+  return unless(x < -5.1, y, [=] { return far_gelu_tanh(x); });
 }
 
 // ---- Slopes ---------------------------------------------------------------------------------------------------
 // Derivatives for which the formula on the page loses digits, in the tails or at a root.
 
-template <class T>
-WENGERT_INLINE Vec<T> silu_slope(Vec<T> x) {
-  constexpr bool single = sizeof(T) == 4;
-  constexpr double root = single ? -1.2784645557403564 : -1.2784645427610737;
-  constexpr double root_low = single ? 1.297928265020314e-08 : -1.0946994183093437e-16;
-  const Vec<T> u = max(Vec<T>(single ? -115.0 : -760.0), min(Vec<T>(single ? 115.0 : 760.0), x));
+WENGERT_INLINE F64 silu_slope(F64 x) {
+  constexpr double root = -1.2784645427610737, root_low = -1.0946994183093437e-16;
+  const F64 u = max(F64(-760.0), min(F64(760.0), x));
   const auto e = decay(abs(u));
-  const Vec<T> z = scale(e.y, e.n), d = 1.0 + z;
+  const F64 z = scale(e.y, e.n), d = 1.0 + z;
   const auto negative = x < 0.0;
-  const Vec<T> top = where(negative, e.y * ((1.0 + u) + z), fma(z, 1.0 + u, 1.0)) / (d * d);
-  const Vec<T> y = fma(top, where(negative, e.low, 0.0) - 2.0 * ((1.0 - d) + z), top);  // what was rounded off
-  const Vec<T> r = (x - root) - root_low;
-  Vec<T> near;
-  if constexpr (single)
-    near = estrin(r, 0.2178117058, 0.1466488018, 0.01887480189, -0.01522327515, -0.006605969041, 0.0001466283825,
-                  0.0007889100393);
-  else
-    near = estrin(r, 0.2178117057198001, 0.1466487969969469, 0.018874814223782396, -0.015222655223190867,
-                  -0.006606589138376942, 0.0001266274104453171, 0.0007985218836904505, 0.00018570722363851303,
-                  -4.090542349314066e-05, -2.9733012853406166e-05, -2.940795790856251e-06, 2.3393810463611584e-06,
-                  8.392448760752361e-07);
+  const F64 top = where(negative, e.y * ((1.0 + u) + z), fma(z, 1.0 + u, 1.0)) / (d * d);
+  const F64 y = fma(top, where(negative, e.low, 0.0) - 2.0 * ((1.0 - d) + z), top);  // what was rounded off
+  const F64 r = (x - root) - root_low;
+  const F64 near = estrin(r, 0.2178117057198001, 0.1466487969969469, 0.018874814223782396, -0.015222655223190867,
+                          -0.006606589138376942, 0.0001266274104453171, 0.0007985218836904505, 0.00018570722363851303,
+                          -4.090542349314066e-05, -2.9733012853406166e-05, -2.940795790856251e-06,
+                          2.3393810463611584e-06, 8.392448760752361e-07);
   return where(abs(r) < 0.25, r * near, where(negative, scale(y, e.n), y));
 }
-template <class T>
-WENGERT_INLINE Vec<T> gelu_slope(Vec<T> x) {
-  constexpr bool single = sizeof(T) == 4;
-  constexpr double root = single ? -0.7517915368080139 : -0.7517915246935645;
-  constexpr double root_low = single ? 1.211444945855772e-08 : 1.4956759177009883e-17;
-  const Vec<T> u = min(Vec<T>(single ? 15.9 : 40.0), abs(x));
+WENGERT_INLINE F64 gelu_slope(F64 x) {
+  constexpr double root = -0.7517915246935645, root_low = 1.4956759177009883e-17;
+  const F64 u = min(F64(40.0), abs(x));
   const auto e = bell(u);
   const auto q = normal_ratio(u);
-  const Vec<T> d = fma(-u, density, q.high) + fma(-u, single ? -1.1335170e-08 : -2.49232720227773e-17, q.low);
-  const Vec<T> y = scale(fma(e.y, d, e.low * d), e.n);
-  const Vec<T> r = (x - root) - root_low;
-  Vec<T> near;
-  if constexpr (single)
-    near = estrin(r, 0.431493992, 0.388284924, -0.01819961003, -0.1140006604, -0.01477266484, 0.01917853887,
-                  0.004497462207);
-  else
-    near = estrin(r, 0.4314939923140469, 0.3882849829905519, -0.01819967639867138, -0.11400823329718505,
-                  -0.014771522148162438, 0.019421679833497043, 0.004539228370679523, -0.0022395378106743616,
-                  -0.0007448264310517054, 0.00018633288179929566, 8.614949407100257e-05, -1.1126501847432535e-05,
-                  -7.628033172353754e-06);
+  const F64 d = fma(-u, density, q.high) + fma(-u, -2.49232720227773e-17, q.low);
+  const F64 y = scale(fma(e.y, d, e.low * d), e.n);
+  const F64 r = (x - root) - root_low;
+  const F64 near = estrin(r, 0.4314939923140469, 0.3882849829905519, -0.01819967639867138, -0.11400823329718505,
+                          -0.014771522148162438, 0.019421679833497043, 0.004539228370679523, -0.0022395378106743616,
+                          -0.0007448264310517054, 0.00018633288179929566, 8.614949407100257e-05,
+                          -1.1126501847432535e-05, -7.628033172353754e-06);
   return where(abs(r) < 0.25, r * near, where(x < 0.0, y, 1.0 - y));
+}
+
+// Float: the slope at -u by pieces, and what is missing from 1 at u. Far lanes apart: there the logistic slopes are the
+// first terms of their series, and the normal one cancels nothing.
+WENGERT_NOINLINE F32 far_silu_slope(F32 x) {
+  const F32 u = min(F32(115.0), abs(x));
+  const auto e = decay(u);
+  const F32 y = scale(e.y * (1.0 - u), e.n);
+  return where(x < 0.0, y, 1.0 - y);
+}
+WENGERT_NOINLINE F32 far_gelu_slope(F32 x) {
+  const F32 u = min(F32(15.9), abs(x));
+  const auto e = bell(u);
+  const auto q = normal_ratio(u);
+  const F32 d = fma(-u, density, q.high) + fma(-u, -1.1335170e-08, q.low);
+  return scale(fma(e.y, d, e.low * d), e.n);
+}
+WENGERT_NOINLINE F32 far_gelu_tanh_slope(F32 x) {
+  const F32 u = min(F32(11.0), abs(x));
+  const auto e = gelu_tanh_decay(u);
+  const F32 steep = u * fma(u * u, 0.2140644488178007463, 1.59576912160573071176);
+  return scale((1.0 + e.p) * (1.0 - steep), e.n);
+}
+WENGERT_INLINE F32 sigmoid_slope(F32 x) {
+  const F32 u = min(F32(17.44), abs(x)), y = sigmoid_slope_pieces(decay_piece(u), u);
+  return unless(abs(x) > 17.44, y, [=] { return far_sigmoid(-abs(x), 2.0); });
+}
+WENGERT_INLINE F32 silu_slope(F32 x) {
+  const F32 u = min(F32(17.44), abs(x));
+  const F32 tail = silu_slope_pieces(decay_piece(u), u), y = where(x < 0.0, tail, 1.0 - tail);
+  return unless(abs(x) > 17.44, y, [=] { return far_silu_slope(x); });
+}
+WENGERT_INLINE F32 gelu_slope(F32 x) {
+  const F32 u = min(F32(5.94), abs(x)), tail = gelu_slope_pieces(bell_piece(u, 0.2125), u);
+  const F32 y = where(x < 0.0, tail, 1.0 - tail);
+  return unless(x < -5.94, y, [=] { return far_gelu_slope(x); });
+}
+WENGERT_INLINE F32 gelu_tanh_slope(F32 x) {
+  const F32 u = min(F32(5.477), abs(x)), tail = gelu_tanh_slope_pieces(bell_piece(u, 0.25), u);
+  const F32 y = where(x < 0.0, tail, 1.0 - tail);
+  return unless(x < -5.477, y, [=] { return far_gelu_tanh_slope(x); });
 }
 
 }  // namespace

@@ -94,6 +94,9 @@ struct Table {
   void (*cross_entropy)(const T* x, const index_t* label, T* loss, index_t rows, index_t n);
   void (*cross_entropy_pullback)(const T* x, const index_t* label, const T* g, T* dx, index_t rows, index_t n);
 
+  void (*layer_norm)(const T* x, T* y, index_t rows, index_t n, double eps);  // (x - mean) / sqrt(variance + eps)
+  void (*layer_norm_pullback)(const T* x, const T* g, T* dx, index_t rows, index_t n, double eps);
+
   void (*transpose)(const T* x, T* y, index_t batch, index_t rows, index_t cols);  // y[b, c, r] = x[b, r, c]
 
   // Rows of `width` elements: y[i] = x[index[i]];  y[index[i]] += x[i], in the order of i. Indices are in range.

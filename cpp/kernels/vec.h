@@ -431,14 +431,24 @@ WENGERT_INLINE Vec<float> to_float(Vec<float>::Bits i) {
   return Vec<float>::raw(__builtin_convertvector(i, Vec<float>::V));
 }
 
+// Eight numbers for lookup. A register of 16 lanes holds them twice: reading it is cheaper than spreading them.
+struct Eight {
+  static constexpr int size = vector_bytes == 64 ? 16 : 8;
+  alignas(4 * size) float c[size];
+  constexpr Eight(float c0, float c1, float c2, float c3, float c4, float c5, float c6, float c7)
+      : c{c0, c1, c2, c3, c4, c5, c6, c7} {
+    for (int k = 8; k < size; ++k) c[k] = c[k - 8];
+  }
+};
+
 // c[i] in every lane, i mod 8.
-WENGERT_INLINE Vec<float> lookup(const float (&c)[8], Vec<float>::Bits i) {
+WENGERT_INLINE Vec<float> lookup(const Eight& table, Vec<float>::Bits i) {
+  const float* c = table.c;
 #if defined(__AVX512F__)
-  const __m256 table = _mm256_loadu_ps(c);
-  return Vec<float>::raw(_mm512_maskz_permutexvar_ps(static_cast<__mmask16>(-1), reinterpret_cast<__m512i>(i),
-                                                     _mm512_maskz_broadcast_f32x8(static_cast<__mmask16>(-1), table)));
+  return Vec<float>::raw(
+      _mm512_maskz_permutexvar_ps(static_cast<__mmask16>(-1), reinterpret_cast<__m512i>(i), _mm512_load_ps(c)));
 #elif defined(__AVX2__)
-  return Vec<float>::raw(_mm256_permutevar8x32_ps(_mm256_loadu_ps(c), reinterpret_cast<__m256i>(i)));
+  return Vec<float>::raw(_mm256_permutevar8x32_ps(_mm256_load_ps(c), reinterpret_cast<__m256i>(i)));
 #else
   return Vec<float>::raw(Vec<float>::V{c[i[0] & 7], c[i[1] & 7], c[i[2] & 7], c[i[3] & 7]});
 #endif

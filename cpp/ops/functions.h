@@ -39,6 +39,7 @@ Tensor min(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor logsumexp(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor softmax(const Tensor& x, index_t axis = -1);
 Tensor log_softmax(const Tensor& x, index_t axis = -1);
+Tensor layer_norm(const Tensor& x, double eps);  // rows of the last axis: (x - mean) / sqrt(variance + eps)
 // One loss a row of x[..., classes]: logsumexp(row) - row[label].
 Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels);
 

@@ -1,5 +1,6 @@
-// Reductions over any axes, and the softmax family over the last.
+// Reductions over any axes, and the softmax family and layer norm over the last.
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <numeric>
 
@@ -270,6 +271,53 @@ struct LogSumExp final : Op {
 };
 const LogSumExp logsumexp_op;
 
+// y = (x - mean) / sqrt(variance + eps). Its Jacobian is symmetric too: one rule for both modes. The word holds eps.
+Tensor layer_norm_rule(const Tensor& x, const Tensor& t, double eps) {
+  const index_t last[] = {-1};
+  const Tensor y = layer_norm(x, eps), d = x - mean(x, last, true);
+  return (t - mean(t, last, true) - y * mean(t * y, last, true)) * rsqrt(mean(d * d, last, true) + eps);
+}
+
+struct LayerNormPullback final : Op {
+  LayerNormPullback() : Op("layer_norm'", 3) {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    dispatch(out.dtype, [&]<class T>(T) {
+      over_rows(*out.shape, [&](index_t r, index_t rows, index_t n) {
+        kernels::table<T>().layer_norm_pullback(in[0].as<T>() + r * n, in[1].as<T>() + r * n, out.as<T>() + r * n, rows,
+                                                n, std::bit_cast<double>(p.word));
+      });
+    });
+  }
+  void vjp(Pullback& p) const override {
+    p.begin_formula();
+    p.end_formula(layer_norm_rule(p.input(0), p.input(1), std::bit_cast<double>(p.params().word)));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    p.begin_formula();
+    return p.end_formula(layer_norm_rule(p.input(0), p.input(1), std::bit_cast<double>(p.params().word)));
+  }
+};
+const LayerNormPullback layer_norm_pullback;
+
+struct LayerNorm final : Op {
+  LayerNorm() : Op("layer_norm", 1) {}
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    dispatch(out.dtype, [&]<class T>(T) {
+      over_rows(*out.shape, [&](index_t r, index_t rows, index_t n) {
+        kernels::table<T>().layer_norm(in[0].as<T>() + r * n, out.as<T>() + r * n, rows, n,
+                                       std::bit_cast<double>(p.word));
+      });
+    });
+  }
+  static Tensor derivative(const Tensor& x, const Tensor& t, index_t word) {
+    if (x.shape() == t.shape()) return apply(layer_norm_pullback, {x, t}, x.dtype(), x.shape(), word);
+    return layer_norm_rule(x, t, std::bit_cast<double>(word));
+  }
+  void vjp(Pullback& p) const override { p.add(0, derivative(p.input(0), p.g(), p.params().word)); }
+  Tensor jvp(Pushforward& p) const override { return derivative(p.input(0), p.tangent(0), p.params().word); }
+};
+const LayerNorm layer_norm_op;
+
 // --- cross-entropy on integer labels ---------------------------------------------------------------------------
 // d loss / dx = softmax(x) - onehot(label), times the row's cotangent.
 Tensor one_hot(const Tensor& labels, DType dtype, index_t classes) {
@@ -380,6 +428,12 @@ Tensor softmax(const Tensor& x, index_t axis) {
 Tensor log_softmax(const Tensor& x, index_t axis) {
   return along("log_softmax", x, axis,
                [](const Tensor& t) { return apply(log_softmax_op, {t}, t.dtype(), t.shape()); });
+}
+
+Tensor layer_norm(const Tensor& x, double eps) {
+  if (!is_float(x.dtype())) return layer_norm(cast(x, DType::f64), eps);
+  if (x.ndim() == 0) throw std::invalid_argument("layer_norm: a row has at least one axis, got shape ()");
+  return apply(layer_norm_op, {x}, x.dtype(), x.shape(), std::bit_cast<index_t>(eps));
 }
 
 Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels) {

@@ -36,6 +36,7 @@ _pullbacks = {
     "broadcast_to": "g, summed over the copies", "sum": "g, copied along the summed axes",
     "max": "g where the maximum is attained", "min": "g where the minimum is attained",
     "softmax": "y·(g − sum(g·y))", "log_softmax": "g − exp(y)·sum(g)", "logsumexp": "g·softmax(x)",
+    "layer_norm": "(g − mean(g) − y·mean(g·y)) / √(variance + ε)",
     "slice": "g in its place, else 0", "unslice": "the slice of g",
     "embed_diagonal": "the diagonal of g", "take_diagonal": "g on the diagonal, else 0",
     "concat": "its part of g",
