@@ -126,6 +126,11 @@ void tile(index_t kc, const T* a, index_t sa, const T* b, index_t sb, T* c, inde
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) sum[i][j] = V::load(c + i * ldc + j * W, j == NV - 1 ? last : W);
+  if (kc >= 128 && !e.resume)  // C will be at hand by the end
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) __builtin_prefetch(c + i * ldc + j * W, 1);
   for (index_t k = 0; k < kc; ++k) {
     V bv[NV];
 #pragma GCC unroll 8
@@ -514,14 +519,10 @@ WENGERT_INLINE void finish_column(const MatMul<T>& p, index_t i, int j, Vec<T> s
   }
 }
 
-// As many rows as a register has lanes, so that their sums over lanes are taken together.
-template <int N, class T>
+// As many rows as a register has lanes, so that their sums over lanes are taken together; at most `most` at a time.
+template <int N, int most, class T>
 void dots(const MatMul<T>& p, const T* b, index_t ldb) {
-  constexpr int W = Vec<T>::lanes, most = dot_sums / N,
-                MR = most < 1   ? 1
-                     : most > W ? W
-                     : most > 4 ? most / 4 * 4
-                                : most;
+  constexpr int W = Vec<T>::lanes, MR = most < 1 ? 1 : most > W ? W : most > 4 ? most / 4 * 4 : most;
   for (index_t i = 0; i < p.m; i += W) {
     const int rows = static_cast<int>(smaller(W, p.m - i));
     Vec<T> part[N][W];
@@ -588,7 +589,10 @@ void narrow_product(const MatMul<T>& p) {
   if (p.trans_a && !(p.m == 1 && p.lda == 1)) {
     dots_columns<N>(p, b, ldb);
   } else {
-    dots<N>(p, b, ldb);
+    // Rows a multiple of half a page apart share few lines of L1, so only a few are read at once.
+    constexpr int sums = dot_sums / N, few = sums < 4 ? sums : 4;
+    const bool crowded = p.lda * index_t{sizeof(T)} % 2048 == 0;
+    crowded ? dots<N, few>(p, b, ldb) : dots<N, sums>(p, b, ldb);
   }
   if (p.activation) activate(p, p.c, p.m, N);
 }

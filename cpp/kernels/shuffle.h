@@ -1,4 +1,4 @@
-// What moves values between lanes: sums over the lanes of a register, and transposed copies in blocks of 4 by 4.
+// What moves values between lanes: sums over the lanes of a register, and transposed copies in blocks.
 #pragma once
 #include "kernels/table.h"
 #include "kernels/vec.h"
@@ -260,14 +260,31 @@ WENGERT_INLINE void transpose4(const T* x0, const T* x1, const T* x2, const T* x
 // `room` >= rows elements may be overwritten with anything: with room for a multiple of 4 there is no scalar rest.
 template <class T>
 void transpose_block(const T* x, index_t ldx, T* y, index_t ldy, index_t rows, index_t cols, index_t room) {
-  constexpr index_t line = 64 / sizeof(T);
+  constexpr index_t line = 64 / sizeof(T), W = Turn<T>::W, C = Turn<T>::C;
   for (index_t c0 = 0; c0 < cols; c0 += line) {
     const index_t c1 = c0 + line < cols ? c0 + line : cols;
     if (c1 < cols)  // rows are often a page apart, which stops the hardware from prefetching
-      for (index_t r = 0; r < rows; ++r) __builtin_prefetch(x + r * ldx + c0 + 4 * line);
+      for (index_t r = 0; r < rows; ++r) __builtin_prefetch(x + r * ldx + c0 + 2 * line);
     index_t r = 0;
+    for (; r + W <= room && r < rows; r += W) {
+      const T* row[W];  // those beyond the last are replaced by copies of the last
+      for (index_t q = 0; q < W; ++q) row[q] = x + (r + q < rows ? r + q : rows - 1) * ldx;
+      T* to = y + c0 * ldy + r;
+      index_t c = c0;
+      for (; c + C <= c1; c += C, to += C * ldy) {
+        Turn<T> turn;
+#pragma GCC unroll 16
+        for (index_t q = 0; q < W; ++q) turn.put(q, row[q] + c);
+        Vec<T> column[C];
+        turn.columns(column);
+#pragma GCC unroll 4
+        for (index_t i = 0; i < C; ++i) column[i].store(to + i * ldy);
+      }
+      for (; c < c1; ++c, to += ldy)
+        for (index_t q = 0; q < W; ++q) to[q] = row[q][c];
+    }
     for (; r + 4 <= room && r < rows; r += 4) {
-      const T* x0 = x + r * ldx;  // rows beyond the last are replaced by copies of the last
+      const T* x0 = x + r * ldx;
       const T* x1 = r + 1 < rows ? x0 + ldx : x0;
       const T* x2 = r + 2 < rows ? x1 + ldx : x1;
       const T* x3 = r + 3 < rows ? x2 + ldx : x2;
