@@ -10,7 +10,7 @@ namespace {
 
 template <class T>
 constexpr index_t strip = 4096 / sizeof(T);  // elements whose temporaries fit in L1 together
-constexpr index_t parallel_grain = 16384;    // elements worth a thread
+constexpr index_t parallel_grain = 65536;    // elements times operations worth a thread
 constexpr int max_operands = 5;
 
 // How an operand is broadcast.
@@ -120,8 +120,9 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
 
 template <class T>
 void MapStep<T>::run(void* const* slots) {
-  if (n_ < 2 * parallel_grain) return run_range(slots, 0, n_);
-  parallel_for(n_ / unit_, parallel_grain / unit_,
+  const index_t grain = std::max<index_t>(parallel_grain / static_cast<index_t>(items_.size()), parallel_grain / 4);
+  if (n_ < 2 * grain) return run_range(slots, 0, n_);
+  parallel_for(n_ / unit_, grain / unit_,
                [&](index_t begin, index_t end) { run_range(slots, begin * unit_, end * unit_); });
 }
 

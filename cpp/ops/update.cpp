@@ -21,7 +21,7 @@ struct Effect : Op {
   Tensor jvp(Pushforward&) const final { return {}; }
 };
 
-constexpr index_t grain = 16384;  // elements worth a thread
+constexpr index_t grain = 32768;  // elements worth a thread
 
 struct Assign final : Effect {
   Assign() : Effect("assign", 1) {}
