@@ -464,6 +464,9 @@ struct ProgramBuilder {
     return end - begin > 1;
   }
 
+  // It has memory to the end of a cache line.
+  bool in_arena_or_strip(int v) { return val(v).offset >= 0 || in_strip(v); }
+
   int slot_of(int v) {
     if (v < 0) return -1;
     Val& b = val(base(v));
@@ -531,6 +534,9 @@ struct ProgramBuilder {
           if (auto at = temporary.find(base(v)); at != temporary.end() && last_reader[base(v)] == i) {
             if (std::find(free.begin(), free.end(), at->second) == free.end()) free.push_back(at->second);
           }
+      item.padded = in_arena_or_strip(c.out) && std::all_of(c.in.begin(), c.in.end(), [&](int v) {
+                      return v < 0 || val(v).size() != n || in_arena_or_strip(base(v));
+                    });
       items.push_back(std::move(item));
     }
     return std::make_unique<MapStep<T>>(std::move(items), n, n_temporaries);

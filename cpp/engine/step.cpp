@@ -9,8 +9,12 @@ namespace wengert::engine {
 namespace {
 
 template <class T>
+constexpr index_t line = 64 / sizeof(T);
+template <class T>
 constexpr index_t strip = 4096 / sizeof(T);  // elements whose temporaries fit in L1 together
-constexpr index_t parallel_grain = 65536;    // elements times operations worth a thread
+template <class T>
+constexpr index_t room = strip<T> + line<T>;  // of a temporary
+constexpr index_t parallel_grain = 65536;     // elements times operations worth a thread
 constexpr int max_operands = 5;
 
 // How an operand is broadcast.
@@ -76,13 +80,13 @@ template <class T>
 void MapStep<T>::lay_out_rows(void* const* slots, T* temporaries, index_t n) const {
   for (const auto& [from, temporary] : layouts_)
     for (index_t i = 0; from.step && i < n; i += from.period)
-      std::copy_n(static_cast<const T*>(slots[from.slot]), from.period, temporaries + temporary * strip<T> + i);
+      std::copy_n(static_cast<const T*>(slots[from.slot]), from.period, temporaries + temporary * room<T> + i);
 }
 template <class T>
 void MapStep<T>::lay_out_columns(void* const* slots, T* temporaries, index_t at, index_t n) const {
   for (const auto& [from, temporary] : layouts_)
     for (index_t i = 0; !from.step && i < n; i += from.period)
-      std::fill_n(temporaries + temporary * strip<T> + i, from.period,
+      std::fill_n(temporaries + temporary * room<T> + i, from.period,
                   static_cast<const T*>(slots[from.slot])[(at + i) / from.period]);
 }
 
@@ -90,12 +94,12 @@ template <class T>
 void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
   const T* in[max_operands];
   index_t step[max_operands];
-  alignas(64) T local[strip<T>];  // most strips need one temporary
+  alignas(64) T local[room<T>];  // most strips need one temporary
   static thread_local std::vector<T> spare;
   T* temporaries = local;
   if (temporaries_ > 1) {
-    if (spare.size() < static_cast<std::size_t>(temporaries_ * strip<T> + 64))
-      spare.resize(static_cast<std::size_t>(temporaries_ * strip<T> + 64));
+    if (spare.size() < static_cast<std::size_t>(temporaries_ * room<T> + 64))
+      spare.resize(static_cast<std::size_t>(temporaries_ * room<T> + 64));
     temporaries = spare.data() + (-reinterpret_cast<std::intptr_t>(spare.data()) & 63) / index_t{sizeof(T)};
   }
   const index_t most = temporaries_ || unit_ > 1 ? strip_ : end - begin;
@@ -104,6 +108,8 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
     n = std::min(most, end - at);
     if (long_period_) n = std::min(n, long_period_ - at % long_period_);
     lay_out_columns(slots, temporaries, at, n);
+    // At the end of the arrays, whole registers where there is memory for them.
+    const index_t padded = at + n == n_ ? (n_ + line<T> - 1) / line<T> * line<T> - at : n;
     for (const Item& item : items_) {
       for (std::size_t k = 0; k < item.in.size(); ++k) {
         const auto [slot, by, period] = item.in[k];
@@ -111,9 +117,10 @@ void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
         const index_t from = !period ? at * by : by ? at % period : at / period;
         in[k] = slot == no_slot ? nullptr
                 : slot >= 0     ? static_cast<const T*>(slots[slot]) + from
-                                : temporaries + ~slot * strip<T>;
+                                : temporaries + ~slot * room<T>;
       }
-      item.map(in, step, item.out >= 0 ? static_cast<T*>(slots[item.out]) + at : temporaries + ~item.out * strip<T>, n);
+      T* out = item.out >= 0 ? static_cast<T*>(slots[item.out]) + at : temporaries + ~item.out * room<T>;
+      item.map(in, step, out, item.padded ? padded : n);
     }
   }
 }

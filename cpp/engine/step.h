@@ -57,6 +57,7 @@ class MapStep final : public Step {
     kernels::Map<T> map;
     std::vector<StepInput> in;  // a slot, or ~temporary
     int out;
+    bool padded = false;  // what it reads and writes goes on to the end of a cache line, where anything may stand
   };
   MapStep(std::vector<Item> items, index_t n, int temporaries);
   void run(void* const* slots) override;
