@@ -20,7 +20,9 @@ Argnums = int | Sequence[int]
 
 
 class _Recorded:
-    """f's result on the tape, its inputs, and the structure of both."""
+    """f's result on the tape, its inputs, and the structure of both. Single arrays and numbers are spared the walk."""
+
+    __slots__ = ("aux", "differentiable", "inputs", "op", "out_tree", "outputs", "single", "wrt_trees")
 
     def __init__(
         self,
@@ -33,16 +35,21 @@ class _Recorded:
     ):
         self.op = op
         self.single = isinstance(argnums, int)
-        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+        numbers = (argnums,) if isinstance(argnums, int) else argnums
+        replaced = list(args)
+        self.wrt_trees: list[Any] = []
+        self.inputs: list[Tensor] = []
         for k in numbers:
             if not -len(args) <= k < len(args):
                 raise ValueError(f"{op}: argnums {k} is out of range for {len(args)} positional arguments")
-        self.wrt_trees = [args[k] for k in numbers]
-        replaced = list(args)
-        self.inputs: list[Tensor] = []
+            self.wrt_trees.append(args[k])
         before = _core.begin_transform()  # gradients on; taking numbers out of recorded tensors is refused
         try:
             for k in numbers:
+                if _tree.is_leaf(args[k]):
+                    replaced[k] = _core.input_node(op, args[k])
+                    self.inputs.append(replaced[k])
+                    continue
                 stand_ins = [_core.input_node(op, leaf) for leaf in _tree.leaves(args[k])]
                 replaced[k] = _tree.rebuild(args[k], stand_ins)
                 self.inputs += stand_ins
@@ -58,9 +65,11 @@ class _Recorded:
             out, aux = out
             self.aux = _tree.map(lambda t: self.value(t) if isinstance(t, Tensor) else t, aux)
         self.out_tree = out
-        self.outputs: list[Tensor] = [asarray(leaf) for leaf in _tree.leaves(out)]
+        self.outputs: list[Tensor] = (
+            [asarray(out)] if _tree.is_leaf(out) else [asarray(leaf) for leaf in _tree.leaves(out)]
+        )
         for t in self.outputs:
-            if t.dtype.kind != "f":
+            if not t.requires_grad and t.dtype.kind != "f":
                 raise TypeError(f"{op}: the function returned dtype {t.dtype}, which has no gradient")
 
     def value(self, t: Tensor) -> Tensor:
@@ -93,6 +102,8 @@ class _Recorded:
 
     def pack(self, grads: list[Any]) -> Any:
         """Results per input, in the structure of the arguments."""
+        if self.single and _tree.is_leaf(self.wrt_trees[0]):
+            return grads[0]
         it = iter(grads)
         trees = [_tree.rebuild(tree, [next(it) for _ in _tree.leaves(tree)]) for tree in self.wrt_trees]
         return trees[0] if self.single else tuple(trees)
