@@ -99,7 +99,14 @@ def value_and_gradient(f, at):
     def contenders(dtype):
         start = np.asarray(at, dtype)
         x, gradient = wg.tensor(start), wg.value_and_grad(lambda x: f(wg, x))
-        case = {OURS: bound(gradient, x), COMPILED: bound(wg.compile(gradient), x)}
+
+        def on_tape():
+            x = wg.tensor(start, requires_grad=True)
+            y = f(wg, x)
+            y.backward()
+            return y, x.grad
+
+        case = {OURS: fastest(on_tape, bound(gradient, x)), COMPILED: bound(wg.compile(gradient), x)}
         if torch := optional("torch"):
 
             def in_torch():
