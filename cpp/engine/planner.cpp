@@ -518,8 +518,8 @@ struct ProgramBuilder {
           item.in.push_back({no_slot, 1});
         else if (auto at = temporary.find(base(v)); at != temporary.end())
           item.in.push_back({~at->second, 1});
-        else
-          (item.in.emplace_back(*laid_over(v, val(c.out)))).slot = slot_of(v);
+        else if (const auto laid = laid_over(v, val(c.out)))  // always, or it were not in a strip
+          item.in.push_back({slot_of(v), laid->step, laid->period});
       }
       if (in_strip(c.out)) {
         if (free.empty()) free.push_back(n_temporaries++);
