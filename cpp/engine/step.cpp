@@ -66,7 +66,11 @@ MapStep<T>::MapStep(std::vector<Item> items, index_t n, int temporaries)
   strip_ = strip<T> / unit_ * unit_;
   for (Item& item : items_)
     for (StepInput& i : item.in) {
-      if (i.period == 0 || i.period >= strip_) continue;
+      if (i.period == 0) continue;
+      if (i.period >= strip_) {
+        if (i.step) item.padded = false;  // a row is read where it stands, and ends where it ends
+        continue;
+      }
       auto same = std::find_if(layouts_.begin(), layouts_.end(), [&](const Layout& l) {
         return l.from.slot == i.slot && l.from.step == i.step && l.from.period == i.period;
       });
