@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <shared_mutex>
 
 #include "bindings/bindings.h"
 #include "engine/program.h"
@@ -207,6 +208,24 @@ PyObject* wrap_results(const Signature& s, std::vector<Tensor>& results) {
   return rebuild(s, [&] { return py::reinterpret_steal<py::object>(wrap(std::move(results[i++]))); }).release().ptr();
 }
 
+// A recording takes the .grad that it finds at its end for its own, so meanwhile no other thread may record, or replay
+// what changes leaves.
+std::shared_mutex& recordings() {
+  static std::shared_mutex mutex;
+  return mutex;
+}
+
+// Who waits for a lock must not hold the interpreter, which the lock's present owner needs to finish.
+template <class Lock>
+Lock locked(typename Lock::mutex_type& mutex) {
+  Lock lock(mutex, std::try_to_lock);
+  if (!lock) {
+    const engine::Unlocked unlocked;
+    lock.lock();
+  }
+  return lock;
+}
+
 PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* names) {
   if (state.entries.size() >= state.limit) {
     std::string seen;
@@ -253,14 +272,30 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
   return wrap_results(entry.results, results);
 }
 
-// Who waits for a program must not hold the interpreter, which the program's present user needs to finish.
-std::unique_lock<std::mutex> locked(State& state, engine::Program& program) {
-  std::unique_lock guard(program.changes_leaves() ? state.writing : program.lock, std::try_to_lock);
-  if (!guard) {
-    const engine::Unlocked unlocked;
-    guard.lock();
+// How many replays this thread is in: a primitive in one may call another compiled function.
+thread_local int replays_here = 0;
+
+// The right to replay.
+class Turn {
+ public:
+  Turn(State& state, engine::Program& program) {
+    if (program.changes_leaves() && !replays_here)
+      no_recording_ = locked<std::shared_lock<std::shared_mutex>>(recordings());
+    program_ = locked<std::unique_lock<std::mutex>>(program.changes_leaves() ? state.writing : program.lock);
+    ++replays_here;
   }
-  return guard;
+  ~Turn() { --replays_here; }
+  Turn(const Turn&) = delete;
+
+ private:
+  std::shared_lock<std::shared_mutex> no_recording_;
+  std::unique_lock<std::mutex> program_;
+};
+
+// The right to record.
+std::unique_lock<std::shared_mutex> alone() {
+  return replays_here ? std::unique_lock<std::shared_mutex>()
+                      : locked<std::unique_lock<std::shared_mutex>>(recordings());
 }
 
 bool is_recorded_result(PyObject* o) {
@@ -302,15 +337,19 @@ PyObject* call(PyObject* self, PyObject* const* args, std::size_t nargsf, PyObje
 
     Bound bound;
     std::vector<Tensor> results;
-    while (const auto entry = find(state, args, n_all, names, bound)) {
-      {
-        const auto guard = locked(state, *entry->program);
-        if (!entry->program->applies()) continue;  // while we waited, another thread has left or taken a .grad
-        entry->program->run(bound.pointers.data(), results);
+    for (;;) {
+      while (const auto entry = find(state, args, n_all, names, bound)) {
+        {
+          const Turn turn(state, *entry->program);
+          if (!entry->program->applies()) continue;  // while we waited, another thread has left or taken a .grad
+          entry->program->run(bound.pointers.data(), results);
+        }
+        return wrap_results(entry->results, results);
       }
-      return wrap_results(entry->results, results);
+      const auto right = alone();
+      // While we waited, another thread may have recorded the same.
+      if (!find(state, args, n_all, names, bound)) return record(state, args, n, names);
     }
-    return record(state, args, n, names);
   } catch (...) {
     translate_exception();
     return nullptr;
@@ -385,9 +424,10 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     if (!program)
       if (const auto entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
     if (program) {
-      const auto guard = locked(state, *program);
+      const Turn turn(state, *program);
       program->run(bound.pointers.data(), results);
     } else {
+      const auto right = alone();
       py::object out = py::reinterpret_steal<py::object>(record(state, args.data(), n_args, nullptr));
       describe(out.ptr(), [&](PyObject* o) {
         results.push_back(unwrap(o));
@@ -483,7 +523,7 @@ void bind_compile(py::module_& m) {
         same = matches(e->arguments[i], py::object(args[i]).ptr(), bound);
       if (!same) continue;
       py::list rows;
-      const auto guard = locked(state, *e->program);
+      const Turn turn(state, *e->program);
       for (const engine::StepProfile& p : e->program->profile(bound.pointers.data(), repeats))
         rows.append(py::make_tuple(p.what, p.seconds, p.flops, p.bytes));
       return rows;
