@@ -1,5 +1,4 @@
 // wengert._core: a map of the extension module.
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include "bindings/bindings.h"
@@ -14,9 +13,9 @@ void* release_interpreter() { return PyGILState_Check() ? PyEval_SaveThread() : 
 void acquire_interpreter(void* released) {
   try {
     PyEval_RestoreThread(static_cast<PyThreadState*>(released));
-  } catch (abi::__forced_unwind&) {
-    // The interpreter is gone and ends its threads by unwinding them, which C++ frames with a `noexcept` turn into an
-    // abort. Later Pythons let them hang, and so do we.
+  } catch (...) {
+    // The interpreter is gone and ends its threads by unwinding them (no exception of C++), which frames with a
+    // `noexcept` turn into an abort. Later Pythons let them hang, and so do we.
     while (true) ::pause();
   }
 }
