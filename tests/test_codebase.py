@@ -200,7 +200,7 @@ def test_only_bindings_know_python():
 
 def test_kernel_headers_use_no_standard_library():
     """An inline function of it, compiled with AVX-512 flags, could be the copy that the linker keeps for everyone."""
-    harmless = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
+    harmless = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h", "stdlib.h", "sys/mman.h"}  # no functions of C++
     wrong = []
     for path in (ROOT / "cpp/kernels/kernels.cpp", *(ROOT / "cpp/kernels").glob("*.h")):
         if path.stem not in ("select", "threads"):  # compiled once, with plain flags
