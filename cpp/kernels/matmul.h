@@ -25,10 +25,10 @@ constexpr int tile_rows = 6, tile_vectors = 4, dot_sums = 4;  // 32 of 16 bytes
 constexpr int tile_rows = 6, tile_vectors = 2, dot_sums = vector_bytes / 8;  // 16 of 32 or 16 bytes
 #endif
 // Cache facts: the most k in a block, in bytes; bytes of a block of A (its part of L2) and of B (of L3); bytes of B
-// from which packing pays, and of a row of A.
+// from which packing pays, and of a row of A; a sum that is short, and bytes of a C that is large, beside each other.
 constexpr int stream_k = 4;  // rows of B read at once when a row or two of A stream over it
 constexpr index_t block_k_bytes = 4096, block_a = 384 << 10, block_b = 4 << 20, pack_b_from = 512 << 10,
-                  pack_a_from = 2048;
+                  pack_a_from = 2048, short_k = 128, large_c = 2 << 20;
 template <class T>
 constexpr index_t block_k = block_k_bytes / sizeof(T);
 template <class T>
@@ -295,7 +295,9 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
   constexpr index_t W = Vec<T>::lanes, panel = W * tile_vectors, size = sizeof(T);
   constexpr index_t room = ceil_div(tile_rows, 4) * 4;  // of a k in a packed tile of A
   const Parts ks(p.k > 0 ? p.k : 1, block_k<T>);
-  const Parts ms(p.m, tile_rows * ceil_div(block_a, tile_rows * size * ks.most()));
+  // Short sums into a large C are bound by writing it: a row of tiles after the other, as memory likes it.
+  const bool writes = p.k <= short_k && p.k * p.n * size <= pack_b_from && p.m * p.n * size >= large_c;
+  const Parts ms(p.m, writes ? tile_rows : tile_rows * ceil_div(block_a, tile_rows * size * ks.most()));
   const Parts ns(p.n, panel * ceil_div(block_b, panel * size * ks.most()));
   // Rows of a large B lie pages apart, which the hardware does not prefetch: do that a panel ahead.
   const bool far = !pack_b && p.m > tile_rows && p.k * p.n * size >= pack_b_from;
