@@ -4,11 +4,11 @@ Covers backward and its options, transforms and how they nest, staleness, severa
 """
 
 import gc
-import threading
 from collections import namedtuple
 
 import numpy as np
 import pytest
+from side_by_side import in_threads
 
 import wengert as wg
 
@@ -283,25 +283,6 @@ def test_two_overlapping_computations_on_one_thread():
     d.backward()
     np.testing.assert_allclose(x.grad, [18.0, 64.0] + np.exp([1.0, 2.0]) * [3.0, 4.0])
     np.testing.assert_allclose(w.grad, np.add([6.0, 32.0], np.exp([1.0, 2.0])))
-
-
-def in_threads(n, f):
-    errors, results = [], [None] * n
-
-    def work(k):
-        try:
-            results[k] = f(k)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(n)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
-    return results
 
 
 def test_eight_threads_with_shared_parameters():

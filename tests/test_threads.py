@@ -8,29 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from side_by_side import in_threads
 
 import wengert as wg
-
-
-def together(n, work):
-    """Runs work(0) ... work(n - 1) on n threads, started at once; raises the first error."""
-    errors = []
-    start = threading.Barrier(n)
-
-    def run(k):
-        try:
-            start.wait()
-            work(k)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(k,)) for k in range(n)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
 
 
 def leaf(values):
@@ -107,7 +87,7 @@ def test_gradients_from_eight_threads_add_up(watched):
             if watched:
                 held.append(w.grad)  # then it cannot be added to in place
 
-    together(8, work)
+    in_threads(8, work)
     np.testing.assert_array_equal(w.grad, np.full(300_000, 4.0 * 36))
     assert all(g is not None for g in held)
     assert sorted(g[0].item() for g in held)[-1:] == [144.0] * watched
@@ -121,7 +101,7 @@ def test_gradients_of_compiled_functions_add_up():
         for _ in range(5):
             backward[k % 2](np.full((), k + 1.0))
 
-    together(4, work)
+    in_threads(4, work)
     np.testing.assert_array_equal(w.grad, np.full(200_000, 5.0 * 10))
 
 
@@ -137,7 +117,7 @@ def test_steps_of_one_compiled_function_do_not_overwrite_each_other():
 
     for rows in (1, 2, 3):
         step(np.ones((rows, 200_000)))
-    together(3, lambda k: [step(np.ones((k + 1, 200_000))) for _ in range(6)])
+    in_threads(3, lambda k: [step(np.ones((k + 1, 200_000))) for _ in range(6)])
     np.testing.assert_array_equal(w, np.full(200_000, 7.0 * 6))
 
 
@@ -150,7 +130,7 @@ def test_sweeps_of_one_tape_take_turns():
         for _ in range(3):
             outputs[k].backward(retain_tape=True)
 
-    together(4, work)
+    in_threads(4, work)
     np.testing.assert_array_equal(x.grad, np.full(300_000, 3 * 6.0 * 10))
 
 
@@ -167,7 +147,7 @@ def test_readers_see_one_assignment_or_the_next():
             y = wg.exp(w * 0.01)
             assert wg.max(y).item() == wg.min(y).item()
 
-    together(3, work)
+    in_threads(3, work)
 
 
 def test_a_result_of_replaced_values_is_stale():
