@@ -230,7 +230,8 @@ def test_elementwise_steps_work_in_place() -> None:
     for _ in range(2):
         assert bits(f(x)) == bits(chain(x))
     (stats,) = f.stats()
-    assert stats["in_place"] == 6 and stats["arena_bytes"] == 2 * 64 * 64 * 8
+    assert stats["in_place"] == 5  # the sixth is the result, which has memory of its own
+    assert stats["arena_bytes"] == 2 * 64 * 64 * 8
 
 
 def test_profile_lists_the_steps() -> None:
@@ -546,3 +547,57 @@ def test_fit_stops_at_ctrl_c() -> None:
             break
     assert min(delays) < 0.1
     assert all(np.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_result_takes_exactly_the_place_of_an_operand_or_none() -> None:
+    w, z = np.arange(1.0, 18.0), np.zeros(8)
+
+    def f(w: Any) -> Any:
+        return wg.concat([w[:9] * 2, z]) + wg.concat([w[:9] * w[8:], z])
+
+    compiled = wg.compile(f)
+    compiled(w)
+    assert bits(compiled(w)) == bits(f(wg.tensor(w)))
+
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "mse": wg.nn.mse_loss,
+    "huber": wg.nn.huber_loss,
+    "l1": wg.nn.l1_loss,
+    "bce": wg.nn.binary_cross_entropy_with_logits,
+    "ce": lambda z, y: wg.nn.cross_entropy(z, y, label_smoothing=0.1),
+}
+ACTIVATIONS = ["tanh", "relu", "gelu", "silu", "sigmoid", "leaky_relu", "softplus"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_networks_train_to_the_same_bits(seed: int) -> None:
+    """Of sizes that are not round, nor few: one in seven of these once trained with wrong gradients."""
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        sizes = rng.integers(1, 131, rng.integers(2, 6)).tolist()
+        loss = rng.choice(list(LOSSES))
+        spec = (sizes, rng.choice(ACTIVATIONS), rng.integers(1, 129), loss, rng.choice(["SGD", "Adam", "AdamW"]))
+        states = []
+        for run in (lambda f: f, wg.compile):
+            model = wg.nn.MLP(sizes, str(spec[1]), seed=seed)
+            opt = getattr(wg.optim, spec[4])(model.parameters(), lr=0.01)
+
+            def step(x: Any, y: Any, model: Any = model, opt: Any = opt, loss: str = loss) -> Any:
+                opt.zero_grad()
+                value = LOSSES[loss](model(x), y)
+                value.backward()
+                opt.step()
+                return value
+
+            data, run_step, state = np.random.default_rng(seed), run(step), []
+            for _ in range(3):
+                x = data.standard_normal((spec[2], sizes[0])).astype(np.float32)
+                y = data.integers(0, sizes[-1], spec[2]) if loss == "ce" else data.random((spec[2], sizes[-1]), "f")
+                state += [
+                    bits(run_step(x, y)),
+                    *map(bits, model.parameters()),
+                    *(bits(p.grad) for p in model.parameters()),
+                ]
+            states.append(state)
+        assert states[0] == states[1], spec

@@ -25,7 +25,8 @@ struct Val {
   Node* node = nullptr;     // its recorded value
   std::size_t made_at = 0;  // how many instructions precede it
   int def = -1, last = -1;  // steps
-  bool reused = false;      // the last step may already overwrite it
+  int place = -1;           // the value whose place it takes over; of that value, `until` is when the place is free
+  int until = -1;
   index_t offset = -1;
   int slot = -1;
   index_t size() const { return shape.size(); }
@@ -61,7 +62,7 @@ struct ProgramBuilder {
 
   int add_val(DType dtype, const Shape& shape) {
     const int id = static_cast<int>(vals.size());
-    vals.push_back(Val{dtype, shape, id, {}, -1, -1, false, nullptr, code.size(), -1, -1, false, -1, -1});
+    vals.push_back(Val{dtype, shape, id, {}, -1, -1, false, nullptr, code.size(), -1, -1, -1, -1, -1, -1});
     return id;
   }
 
@@ -397,39 +398,50 @@ struct ProgramBuilder {
     }
   }
 
-  // A kernel may write where it reads, element by element: the place of an operand that an elementwise step reads last
-  // is free for its results, if the step has read each strip of it before it writes any.
+  // A kernel may write where it reads, element by element: a result of an elementwise step may take over the place of
+  // an operand that the step reads last, if it has read each strip of it before it writes any. Exactly that place or
+  // none: half over an operand, results would be written where others are still to be read.
   void reuse_in_place() {
+    for (std::size_t v = 0; v < vals.size(); ++v)
+      if (is_placed(static_cast<int>(v))) vals[v].place = static_cast<int>(v), vals[v].until = vals[v].last;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const std::size_t begin = groups[g].first, end = groups[g].second;
       if (!is_map(code[begin])) continue;
       const index_t n = val(code[begin].out).size();
       std::size_t first_write = begin;
       while (first_write < end && in_strip(code[first_write].out)) ++first_write;
-      std::map<int, bool> free;  // operand -> may it be overwritten?
+      std::map<int, bool> read;  // operand -> may it be overwritten?
       for (std::size_t i = begin; i < end; ++i)
         for (int v : code[i].in)
           if (v >= 0) {
             const bool fits = i <= first_write && val(v).size() == n && val(v).dtype == val(code[begin].out).dtype;
-            auto [at, is_new] = free.try_emplace(base(v), true);
+            auto [at, is_new] = read.try_emplace(base(v), true);
             at->second = at->second && fits;
           }
-      for (auto [v, may] : free)
-        if (may && val(v).def >= 0 && val(v).def < static_cast<int>(g) && val(v).last == static_cast<int>(g)) {
-          val(v).reused = true;
-          ++program.stats_.in_place;
-        }
+      std::vector<int> free;
+      for (auto [v, may] : read)
+        if (may && is_placed(v) && val(v).def < static_cast<int>(g) && val(v).last == static_cast<int>(g))
+          free.push_back(v);
+      for (std::size_t i = begin; i < end && !free.empty(); ++i) {
+        const int out = code[i].out;
+        if (!is_placed(out)) continue;
+        val(out).place = val(free.back()).place;
+        val(val(out).place).until = val(out).last;
+        free.pop_back();
+        ++program.stats_.in_place;
+      }
     }
   }
+
+  // Whether a value gets its place in the arena.
+  bool is_placed(int v) { return val(v).base == v && val(v).def >= 0 && val(v).output < 0 && !in_strip(v); }
 
   // A place in the arena for every other value: the largest first, each at the lowest offset that is free while it
   // lives.
   index_t place_in_arena() {
     std::vector<int> order;
     for (std::size_t v = 0; v < vals.size(); ++v)
-      if (vals[v].base == static_cast<int>(v) && vals[v].def >= 0 && vals[v].output < 0 &&
-          !in_strip(static_cast<int>(v)))
-        order.push_back(static_cast<int>(v));
+      if (is_placed(static_cast<int>(v)) && vals[v].place == static_cast<int>(v)) order.push_back(static_cast<int>(v));
     std::sort(order.begin(), order.end(),
               [&](int a, int b) { return std::pair(-val(a).bytes(), a) < std::pair(-val(b).bytes(), b); });
     std::vector<int> placed;
@@ -438,7 +450,7 @@ struct ProgramBuilder {
       const index_t bytes = (val(v).bytes() + 63) / 64 * 64;
       std::vector<std::pair<index_t, index_t>> taken;
       for (int u : placed)
-        if (val(u).def <= until(v) && val(v).def <= until(u))
+        if (val(u).def <= val(v).until && val(v).def <= val(u).until)
           taken.emplace_back(val(u).offset, val(u).offset + (val(u).bytes() + 63) / 64 * 64);
       std::sort(taken.begin(), taken.end());
       index_t at = 0;
@@ -450,11 +462,10 @@ struct ProgramBuilder {
       total = std::max(total, at + bytes);
       placed.push_back(v);
     }
+    for (Val& x : vals)
+      if (x.place >= 0) x.offset = val(x.place).offset;
     return total;
   }
-
-  // The last step during which nothing else may have its place.
-  int until(int v) { return val(v).last - val(v).reused; }
 
   // Used nowhere but in the strip that computes it.
   bool in_strip(int v) {

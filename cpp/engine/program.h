@@ -17,7 +17,7 @@ struct ProgramStats {
   index_t folded = 0;     // of constants only
   index_t epilogues = 0;  // biases and activations that a matmul applies itself
   index_t fused = 0;      // elementwise operations that share a strip with others
-  index_t in_place = 0;   // values whose place their last reader may take over
+  index_t in_place = 0;   // values that take over the place of an operand
   index_t steps = 0;
   index_t arena_bytes = 0;
   index_t replays = 0;
