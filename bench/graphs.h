@@ -54,6 +54,16 @@ inline void tanh_chain(const Tensor& x, int length) {
   take_gradient(x);
 }
 
+// A chain of products and activations, recorded and planned: the first call of a compiled function.
+inline std::shared_ptr<engine::Program> planned_chain(const Tensor& x, const Tensor& w, int length) {
+  engine::Recording recording;
+  const Tensor in[] = {engine::argument_node(x)};
+  Tensor y = in[0];
+  for (int i = 0; i < length; i += 4) y = tanh(matmul(y, w) + x) * 0.5;
+  Tensor out[] = {y};
+  return recording.freeze(in, out);
+}
+
 // f(x) = sqrt(x^2 + exp(x^2)) + cos(x^2 + exp(x^2)), and its derivative.
 inline Tensor worked_example(const Tensor& x) {
   const Tensor a = x * x;

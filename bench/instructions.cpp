@@ -110,6 +110,9 @@ void add_graphs() {
   add_case("add, 8 floats", [a = constant({8}), b = constant({8})] { Tensor(a + b); });
   add_case("add, 8 floats, recorded", [a = parameter({8}), b = constant({8})] { Tensor(a + b); });
   add_case("tanh chain of 100", [x = parameter({8})] { tanh_chain(x, 100); });
+  for (const int n : {1000, 10000})
+    add_case("plan of " + std::to_string(n),
+             [n, x = constant({4, 4}), w = constant({4, 4})] { planned_chain(x, w, n); });
   add_case("worked example", [x = parameter({})] { worked_example(x); });
   add_case("loss of 4-64-64-2", [mlp = Mlp({4, 64, 64, 2}, 32)] { Tensor(mlp.loss()); });
   add_case("step of 4-64-64-2", [mlp = Mlp({4, 64, 64, 2}, 32)]() mutable { mlp.step(); });

@@ -267,6 +267,7 @@ PyObject* record(State& state, PyObject* const* args, Py_ssize_t n, PyObject* na
     results.push_back(to_tensor(o));
     return results.back();
   });
+  out = {};  // what only the recording knows may be recognised by its references
   entry.program = recording.freeze(stand_ins, results);
   state.entries.insert(state.entries.begin(), recorded);
   return wrap_results(entry.results, results);
@@ -456,7 +457,7 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
 State& state_of(const py::object& compiled) { return *reinterpret_cast<PyCompiled*>(compiled.ptr())->state; }
 
 py::dict stats_of(const Entry& e) {
-  const engine::ProgramStats& s = e.program->stats();
+  const engine::plan::Counts& s = e.program->counts();
   std::string arguments;
   for (const Signature& a : e.arguments) arguments += (arguments.empty() ? "" : ", ") + str(a);
   py::dict d;
@@ -470,7 +471,7 @@ py::dict stats_of(const Entry& e) {
   d["in_place"] = s.in_place;
   d["steps"] = s.steps;
   d["arena_bytes"] = s.arena_bytes;
-  d["replays"] = s.replays;
+  d["replays"] = e.program->replays();
   return d;
 }
 

@@ -45,5 +45,6 @@ PYBIND11_MODULE(_core, m) {
   wb::bind_autodiff(m);
   wb::bind_primitive(m);
   wb::bind_compile(m);
+  wb::bind_plan(m);
   wb::bind_kernels(m);
 }

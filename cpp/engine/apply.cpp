@@ -1,8 +1,10 @@
 // Eager execution: compute, and record what a gradient or a visible tape asks for.
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "engine/node.h"
+#include "ops/functions.h"
 
 namespace wengert {
 namespace {
@@ -60,12 +62,35 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   return out;
 }
 
+namespace {
+
+void record_effect(const Op& op, std::span<const Tensor> in, index_t word) {
+  Tensor out = engine::create(DType::f64, Shape{0}, in.size());
+  engine::node(out)->word = word;
+  engine::record(engine::node(out), op, in);
+}
+
+// A leaf made while recording is a new one at each replay, if the recording alone knows it: it starts from the same
+// value again.
+void record_initial_value(const Tensor& leaf) {
+  const engine::Tape* tape = engine::thread_state().tape;
+  if (!tape || !tape->compiling || !leaf.get()->young || leaf.get()->epoch) return;
+  const Tensor value = empty(leaf.dtype(), leaf.shape());
+  std::memcpy(value.get()->data, leaf.get()->data, static_cast<std::size_t>(leaf.size() * size_of(leaf.dtype())));
+  const Tensor in[] = {leaf, value};
+  record_effect(assign_op(), in, is_initial);
+}
+
+}  // namespace
+
 void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
   for (std::size_t k = 0; k < in.size(); ++k)
+    if (op.writes_to(k) && in[k] && engine::node(in[k])->op)
+      throw std::runtime_error(std::string(op.name) + ": only leaves can be changed in place, operand " +
+                               std::to_string(k) + " is the result of " + engine::node(in[k])->op->name);
+  for (std::size_t k = 0; k < in.size(); ++k)
     if (op.writes_to(k) && in[k]) {
-      if (engine::node(in[k])->op)
-        throw std::runtime_error(std::string(op.name) + ": only leaves can be changed in place, operand " +
-                                 std::to_string(k) + " is the result of " + engine::node(in[k])->op->name);
+      record_initial_value(in[k]);
       engine::writable_data(in[k]);
     }
   std::vector<Array> arrays;
@@ -75,9 +100,7 @@ void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
   op.run(arrays.data(), static_cast<int>(in.size()), {nullptr, &none, DType::f64}, {word, nullptr});
   const engine::ThreadState& state = engine::thread_state();
   if (state.tape && state.tape->keep) {
-    Tensor out = engine::create(DType::f64, none, in.size());
-    engine::node(out)->word = word;
-    engine::record(engine::node(out), op, in);
+    record_effect(op, in, word);
   }
 }
 

@@ -134,6 +134,7 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
   Node* n = new (memory) Node;
   n->dtype = dtype;
   n->shape = std::move(shape);
+  n->young = state.tape && state.tape->compiling;
   n->n_inputs = static_cast<std::uint16_t>(n_inputs);
   for (std::size_t k = 0; k < n_inputs; ++k) n->inputs()[k] = nullptr;
   Tensor out(n);

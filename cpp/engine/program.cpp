@@ -39,14 +39,43 @@ Recording::~Recording() {
   tape_->grad_reads.clear();
   tape_->grad_writes.clear();
   tape_->grad_absent.clear();
-  const auto kept = std::exchange(tape_->kept, {}), operands = std::exchange(tape_->operands, {});
+  // From the last node on, so that each is freed when its turn comes.
+  for (auto kept = std::exchange(tape_->kept, {}); !kept.empty();) kept.pop_back();
+  tape_->operands.clear();
   tape_->release();
 }
 
 std::shared_ptr<Program> Recording::freeze(std::span<const Tensor> arguments, std::span<Tensor> results) {
-  auto program = std::make_shared<Program>(*tape_, arguments, results);
+  auto program = std::make_shared<Program>(plan::plan(*tape_, arguments, results));
   for (Tensor& t : results) t = cut_off(t);
   return program;
+}
+
+std::string Recording::text(std::span<const Tensor> arguments, std::span<const Tensor> results,
+                            std::span<const std::string> passes) const {
+  return plan::text_after(passes, *tape_, arguments, results);
+}
+
+Program::Program(plan::Plan plan)
+    : slots_(plan.places.size(), nullptr),
+      externals_(std::move(plan.externals)),
+      written_(std::move(plan.written)),
+      arguments_(std::move(plan.arguments)),
+      grad_reads_(std::move(plan.grad_reads)),
+      grad_absent_(std::move(plan.grad_absent)),
+      grad_clears_(std::move(plan.grad_clears)),
+      steps_(std::move(plan.steps)),
+      arena_(Buffer::create(static_cast<std::size_t>(plan.counts.arena_bytes) + 64)),
+      counts_(plan.counts),
+      work_(plan.work) {
+  for (plan::Result& r : plan.results) {
+    if (!r.leaf) ++n_results_;
+    outputs_.push_back({std::move(r), {}, {}});
+  }
+  auto* memory = static_cast<char*>(arena_->data());
+  memory += -reinterpret_cast<std::intptr_t>(memory) & 63;
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot)
+    if (plan.places[slot] >= 0) slots_[slot] = memory + plan.places[slot];
 }
 
 Program::~Program() {
@@ -76,10 +105,8 @@ void Program::bind(const void* const* arguments) {
     for (Tensor& t : o.pool) {
       // Nobody holds it but the pool and, for a gradient, the leaf that it will be given to again.
       const std::uint64_t holders = 1 + (o.leaf && node(o.leaf)->adjoint == t.get());
-      const bool is_read = o.leaf && std::any_of(grad_reads_.begin(), grad_reads_.end(),
-                                                 [&](auto& r) { return r.second.get() == o.leaf.get(); });
       if (t.get()->counts.load(std::memory_order_acquire) == holders * Value::reader && node(t)->buffer->unique() &&
-          !(is_read && holders == 2)) {
+          !(o.adds && holders == 2)) {
         o.current = t;
         break;
       }
@@ -126,7 +153,7 @@ void Program::run(const void* const* arguments, std::vector<Tensor>& results) {
     for (auto& step : steps_) step->run(slots_.data());
   }
   deliver(results);
-  ++stats_.replays;
+  ++replays_;
 }
 
 std::string Program::str() const {

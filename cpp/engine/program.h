@@ -6,31 +6,16 @@
 #include <string>
 
 #include "engine/node.h"
+#include "engine/plan/plan.h"
 
 namespace wengert::engine {
-
-// What the passes did, and what is left to run.
-struct ProgramStats {
-  index_t recorded = 0;   // operations on the tape
-  index_t dead = 0;       // nobody needs their result
-  index_t merged = 0;     // equal to an earlier one
-  index_t folded = 0;     // of constants only
-  index_t epilogues = 0;  // biases and activations that a matmul applies itself
-  index_t fused = 0;      // elementwise operations that share a strip with others
-  index_t in_place = 0;   // values that take over the place of an operand
-  index_t steps = 0;
-  index_t arena_bytes = 0;
-  index_t replays = 0;
-};
 
 struct StepProfile {
   std::string what;
   double seconds, flops, bytes;
 };
 
-class Step;
 class Program;
-struct ProgramBuilder;
 
 // While it lives, everything this thread computes is recorded. Arguments are stand-ins made by `argument_node`, results
 // any tensors. Everything else that the operations read is live: parameters, optimizer state, constants.
@@ -46,6 +31,9 @@ class Recording {
   Recording(const Recording&) = delete;
   std::shared_ptr<Program> freeze(std::span<const Tensor> arguments,
                                   std::span<Tensor> results);  // cuts the results off
+  // The planner's code after these passes alone (plan/plan.h).
+  std::string text(std::span<const Tensor> arguments, std::span<const Tensor> results,
+                   std::span<const std::string> passes) const;
 
  private:
   Tape* tape_;
@@ -54,7 +42,7 @@ class Recording {
 
 class Program {
  public:
-  Program(Tape& recording, std::span<const Tensor> arguments, std::span<const Tensor> results);
+  explicit Program(plan::Plan plan);
   ~Program();
   Program(const Program&) = delete;
 
@@ -65,7 +53,8 @@ class Program {
   // The recorded situation still holds: the same leaves have a .grad to add to as at the recording.
   bool applies() const;
 
-  const ProgramStats& stats() const { return stats_; }
+  const plan::Counts& counts() const { return counts_; }
+  index_t replays() const { return replays_; }
   std::string str() const;  // the planned steps, one a line
   std::vector<StepProfile> profile(const void* const* arguments, int repeats);
   std::span<const Tensor> written() const { return written_; }  // leaves that a replay changes in place
@@ -73,18 +62,13 @@ class Program {
   std::mutex lock;
 
  private:
-  friend struct ProgramBuilder;
   void bind(const void* const* arguments);
   Readers readers() const;
   bool sets_grad() const;
   void deliver(std::vector<Tensor>& results);
 
   // A result or gradient lives in one of a few tensors, whichever nobody outside holds any more.
-  struct Output {
-    int slot;
-    DType dtype;
-    Shape shape;
-    Tensor leaf;  // whose .grad it is; empty for a result
+  struct Output : plan::Result {
     std::vector<Tensor> pool;
     Tensor current;
   };
@@ -100,7 +84,8 @@ class Program {
   std::size_t n_results_ = 0;
   std::vector<std::unique_ptr<Step>> steps_;
   Buffer* arena_ = nullptr;
-  ProgramStats stats_;
+  plan::Counts counts_;
+  index_t replays_ = 0;
   double work_ = 0;  // rough seconds of one replay
 };
 

@@ -15,7 +15,6 @@ constexpr index_t strip = 4096 / sizeof(T);  // elements whose temporaries fit i
 template <class T>
 constexpr index_t room = strip<T> + line<T>;  // of a temporary
 constexpr index_t parallel_grain = 65536;     // elements times operations worth a thread
-constexpr int max_operands = 5;
 
 // How an operand is broadcast.
 std::string suffix(const StepInput& i) {
@@ -96,8 +95,8 @@ void MapStep<T>::lay_out_columns(void* const* slots, T* temporaries, index_t at,
 
 template <class T>
 void MapStep<T>::run_range(void* const* slots, index_t begin, index_t end) {
-  const T* in[max_operands];
-  index_t step[max_operands];
+  const T* in[StepInputs::most];
+  index_t step[StepInputs::most];
   alignas(64) T local[room<T>];  // most strips need one temporary
   static thread_local std::vector<T> spare;
   T* temporaries = local;

@@ -22,8 +22,26 @@ constexpr int no_slot = -(1 << 30);  // an operand that the kernel does not read
 // i / period (step 0: each element is repeated).
 struct StepInput {
   int slot;
-  index_t step;  // 1, or 0 for a broadcast scalar
+  int step;  // 1, or 0 for a broadcast scalar
   index_t period = 0;
+};
+
+// The operands of one elementwise operation, in place: a long program has many.
+class StepInputs {
+ public:
+  void push_back(StepInput i) { items_[n_++] = i; }
+  StepInput* begin() { return items_; }
+  StepInput* end() { return items_ + n_; }
+  const StepInput* begin() const { return items_; }
+  const StepInput* end() const { return items_ + n_; }
+  std::size_t size() const { return n_; }
+  const StepInput& operator[](std::size_t k) const { return items_[k]; }
+
+  static constexpr std::size_t most = 5;
+
+ private:
+  StepInput items_[most];
+  std::size_t n_ = 0;
 };
 
 // Any op, through its own `run`.
@@ -55,7 +73,7 @@ class MapStep final : public Step {
   struct Item {
     const char* name;
     kernels::Map<T> map;
-    std::vector<StepInput> in;  // a slot, or ~temporary
+    StepInputs in;  // a slot, or ~temporary
     int out;
     bool padded = false;  // what it reads and writes goes on to the end of a cache line, where anything may stand
   };

@@ -67,6 +67,8 @@ Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t
 
 // Changes in place
 void assign(const Tensor& leaf, const Tensor& value);
+const Op& assign_op();  // with `is_initial` as its word it says what a leaf held before its first change
+constexpr index_t is_initial = 1;
 // One optimizer step for all of these parameters. `numbers` is float64: {lr, momentum, weight_decay} and
 // {lr, beta1, beta2, eps, weight_decay}; the velocity may be empty; `steps` counts the steps.
 struct SgdSlot {

@@ -172,7 +172,7 @@ std::span<const Elementwise* const> elementwise_ops() {
   return all;
 }
 
-const MapOp* as_map(const Op& op) { return dynamic_cast<const MapOp*>(&op); }
+const MapOp* as_map(const Op& op) { return op.elementwise ? static_cast<const MapOp*>(&op) : nullptr; }
 const Elementwise* as_elementwise(const Op& op) { return dynamic_cast<const Elementwise*>(&op); }
 bool is_add(const Op& op) { return &op == &add_object; }
 

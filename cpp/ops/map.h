@@ -10,7 +10,7 @@ namespace wengert {
 // Broadcasts its operands and runs one kernel of the table.
 struct MapOp : Op {
   int map;  // MapId
-  MapOp(const char* name, unsigned reads, int m) : Op(name, reads), map(m) {}
+  MapOp(const char* name, unsigned reads, int m) : Op(name, reads), map(m) { elementwise = true; }
   void run(const Array* in, int n, const Array& out, Params) const final;
 };
 

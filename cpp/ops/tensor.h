@@ -115,6 +115,7 @@ struct Value {
   bool requires_grad = false;
   bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
+  bool young : 1 = false;     // made while a program is recorded
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
   std::uint32_t epoch = 0;    // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   Shape shape;
@@ -270,6 +271,7 @@ struct Op {
   unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
   bool alias = false;  // the result is operand 0's memory under another shape
   bool differentiable = true;
+  bool elementwise = false;              // a MapOp (map.h)
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
   int period = 32;      // of the pattern of writes: an update takes any number of parameters, with the state of each

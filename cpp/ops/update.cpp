@@ -29,7 +29,7 @@ struct Assign final : Effect {
     std::memmove(in[0].data, in[1].data, static_cast<std::size_t>(in[0].shape->size() * size_of(in[0].dtype)));
   }
 };
-const Assign assign_op;
+const Assign assign_object;
 
 // An update of many parameters at once. The operands are `period` for each: p, its gradient, its state.
 struct Update : Effect {
@@ -130,11 +130,13 @@ void check_state(const char* op, const Tensor& state, DType dtype, index_t size)
 
 }  // namespace
 
+const Op& assign_op() { return assign_object; }
+
 void assign(const Tensor& leaf, const Tensor& value) {
   if (!(leaf.shape() == value.shape()))
     throw std::invalid_argument("assign: a tensor of shape " + leaf.shape().str() + " cannot take values of shape " +
                                 value.shape().str());
-  apply_effect(assign_op, {leaf, cast(value, leaf.dtype())});
+  apply_effect(assign_object, {leaf, cast(value, leaf.dtype())});
 }
 
 void sgd_step(std::span<const SgdSlot> slots, const Tensor& numbers, bool nesterov) {
