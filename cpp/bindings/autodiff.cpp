@@ -125,9 +125,10 @@ void bind_autodiff(py::module_& m) {
     engine::thread_state().grad_enabled = before.first;
     transform_start() = before.second;
   });
-  // Are gradients on, and does anything recorded since the input nodes depend on what came before, or on a leaf?
-  m.def("reaches_outside", [](const std::vector<Tensor>& inputs) {
-    return engine::thread_state().grad_enabled && engine::reaches_outside(inputs);
+  // Are gradients on, and does an output or anything recorded since the input nodes depend on what came before, or on a
+  // leaf?
+  m.def("reaches_outside", [](const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
+    return engine::thread_state().grad_enabled && engine::reaches_outside(inputs, outputs);
   });
   m.def("detached_numpy", [](const Tensor& t) { return to_numpy(t); });
   m.def("tape_length", [] { return engine::current_tape().length; });

@@ -13,7 +13,8 @@ namespace {
 
 std::atomic<std::uint32_t> sweeps{0};
 
-// Both directions: which nodes take part, and the extra leading axis.
+// Both directions: which nodes take part, and the extra leading axis. A tape may keep everything, so that a node depends
+// on another does not make it differentiable: only what was recorded as requiring gradients ever takes part.
 struct Walk {
   const std::uint32_t id = sweeps.fetch_add(1, std::memory_order_relaxed) + 1;
   index_t batch = -1;
@@ -78,7 +79,9 @@ Tensor accumulate(Tensor old, const Tensor& more) {
 struct InputOp final : Op {
   InputOp() : Op("input") { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
-  void vjp(Pullback& p) const override { p.add(0, p.lazy_g()); }
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add(0, p.lazy_g());  // unlike other results it requires gradients even if its operand does not
+  }
   Tensor jvp(Pushforward& p) const override { return p.tangent(0); }
 };
 const InputOp input_op;
@@ -165,10 +168,10 @@ class Sweep final : public Walk {
     }
   }
 
-  // From `n` on, whatever depends on a marked node is marked.
+  // From `n` on, whatever is differentiable and depends on a marked node is marked.
   void mark_from(Node* n) {
     for (; n; n = n->next)
-      for (int k = 0; k < n->n_inputs && n->mark != id; ++k)
+      for (int k = 0; n->requires_grad && k < n->n_inputs && n->mark != id; ++k)
         if (Node* in = n->inputs()[k]; in && in->mark == id) n->mark = id;
   }
 
@@ -289,13 +292,15 @@ class Push final : public Walk {
     hold(n);
     n->adjoint = t.take();
   }
-  static bool has(const Node* n) { return n && n->op && n->adjoint; }
+  // A tangent of this push: an adjoint alone may belong to a sweep or push whose rule runs this one.
+  bool has(const Node* n) const { return n && n->mark == id && n->adjoint; }
   void run(Node* from, const Node* last);
 
  private:
   void hold(Node* n) {
     n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
     touched_.push_back(n);
+    n->mark = id;
   }
   std::vector<Node*> touched_;
 };
@@ -310,10 +315,10 @@ class PushRule final : public Pushforward {
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
-  bool has_tangent(int k) const override { return Push::has(n_->inputs()[k]); }
+  bool has_tangent(int k) const override { return p_.has(n_->inputs()[k]); }
   Tensor tangent(int k) const override {
     Node* in = n_->inputs()[k];
-    return Push::has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
+    return p_.has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
   }
   Shape batched(const Shape& s) const override { return p_.batched(s); }
 
@@ -328,7 +333,7 @@ class PushRule final : public Pushforward {
     while (n->prev && n->prev->index >= first_) n = n->prev;
     if (n->index >= first_) p_.run(n, last);
     Node* f = node(formula);
-    return Push::has(f) ? handle(f->adjoint) : full(f->dtype, batched(f->shape), 0);
+    return p_.has(f) ? handle(f->adjoint) : full(f->dtype, batched(f->shape), 0);
   }
 
  private:
@@ -340,7 +345,8 @@ class PushRule final : public Pushforward {
 
 void Push::run(Node* from, const Node* last) {
   for (Node* n = from;; n = n->next) {
-    const bool active = !n->adjoint && std::any_of(n->inputs(), n->inputs() + n->n_inputs, has);
+    const bool active = n->requires_grad && !n->adjoint &&
+                        std::any_of(n->inputs(), n->inputs() + n->n_inputs, [this](Node* in) { return has(in); });
     if (active) {
       hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
@@ -359,15 +365,16 @@ Tensor input_node(const Tensor& x) {
   return out;
 }
 
-bool reaches_outside(std::span<const Tensor> inputs) {
+bool reaches_outside(std::span<const Tensor> inputs, std::span<const Tensor> outputs) {
   Node* first = nullptr;
   for (const Tensor& x : inputs)
     if (!first || node(x)->index < first->index) first = node(x);
+  const auto outside = [first](const Node* n) {
+    return n && n->requires_grad && (!first || !n->op || n->index < first->index);
+  };
   for (Node* n = first; n; n = n->next)
-    for (int k = 0; k < n->n_inputs; ++k)
-      if (const Node* in = n->inputs()[k]; in && in->requires_grad && (!in->op || in->index < first->index))
-        return true;
-  return false;
+    if (n->requires_grad && std::any_of(n->inputs(), n->inputs() + n->n_inputs, outside)) return true;
+  return std::any_of(outputs.begin(), outputs.end(), [&](const Tensor& y) { return outside(node(y)); });
 }
 
 void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool create_graph) {
@@ -467,7 +474,7 @@ std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> ta
   if (first && last && last->index >= first->index) p.run(first, last);
   std::vector<Tensor> result;
   for (const Tensor& y : outputs)
-    result.push_back(Push::has(node(y)) ? handed_out(handle(node(y)->adjoint))
+    result.push_back(p.has(node(y)) ? handed_out(handle(node(y)->adjoint))
                                         : full(y.dtype(), p.batched(y.shape()), 0));
   return result;
 }

@@ -26,7 +26,8 @@ std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent)
 std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> tangents, std::span<const Tensor> outputs,
                          index_t batch = -1);
 
-// Whether anything recorded since these input nodes, or they themselves, depends on a leaf or on an earlier node.
-bool reaches_outside(std::span<const Tensor> inputs);
+// Whether an output, or anything differentiable recorded since these input nodes, is or depends on a leaf or an earlier
+// node.
+bool reaches_outside(std::span<const Tensor> inputs, std::span<const Tensor> outputs);
 
 }  // namespace wengert::engine
