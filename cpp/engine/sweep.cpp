@@ -18,7 +18,12 @@ std::atomic<std::uint32_t> sweeps{0};
 struct Walk {
   const std::uint32_t id = sweeps.fetch_add(1, std::memory_order_relaxed) + 1;
   index_t batch = -1;
+  bool linear = false;  // what is recorded depends on the seeds alone
 
+  // An operand or result as a rule reads it. A formula is built on the thing itself, and only then swept.
+  Tensor read(Tensor t, bool in_formula) const {
+    return linear && !in_formula && t && t.requires_grad() ? detach(t) : t;
+  }
   Shape batched(const Shape& shape) const {
     if (batch < 0) return shape;
     Shape s = Shape::ones(shape.ndim() + 1);
@@ -194,8 +199,8 @@ class SweepRule final : public Pullback {
   SweepRule(Sweep& s, Node* n, Tensor g) : s_(s), n_(n), g_(std::move(g)) {}
   bool needs(int k) const override { return n_->inputs()[k] && s_.needs(n_->inputs()[k]); }
   int n_inputs() const override { return n_->n_inputs; }
-  Tensor input(int k) const override { return operand(n_, k); }
-  Tensor output() const override { return handle(n_); }
+  Tensor input(int k) const override { return s_.read(operand(n_, k), in_formula_); }
+  Tensor output() const override { return s_.read(handle(n_), in_formula_); }
   const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
   DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
   const Shape& output_shape() const override { return n_->shape; }
@@ -213,11 +218,13 @@ class SweepRule final : public Pullback {
   }
 
   void begin_formula() override {
+    in_formula_ = true;
     first_ = current_tape().recorded;
     grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
   }
   void end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
+    in_formula_ = false;
     if (!formula.requires_grad()) return;
     Node* last = current_tape().last;
     if (s_.pruned) {
@@ -256,6 +263,7 @@ class SweepRule final : public Pullback {
   Tensor g_;
   std::uint64_t first_ = 0;
   bool grad_enabled_ = false;
+  bool in_formula_ = false;
 };
 
 void Sweep::run(Node* from, std::uint64_t first_index, std::span<const Tensor> stop_at) {
@@ -309,8 +317,8 @@ class PushRule final : public Pushforward {
  public:
   PushRule(Push& p, Node* n) : p_(p), n_(n) {}
   int n_inputs() const override { return n_->n_inputs; }
-  Tensor input(int k) const override { return operand(n_, k); }
-  Tensor output() const override { return handle(n_); }
+  Tensor input(int k) const override { return p_.read(operand(n_, k), in_formula_); }
+  Tensor output() const override { return p_.read(handle(n_), in_formula_); }
   const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
@@ -323,11 +331,13 @@ class PushRule final : public Pushforward {
   Shape batched(const Shape& s) const override { return p_.batched(s); }
 
   void begin_formula() override {
+    in_formula_ = true;
     first_ = current_tape().recorded;
     grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
   }
   Tensor end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
+    in_formula_ = false;
     Node* last = current_tape().last;
     Node* n = last;
     while (n->prev && n->prev->index >= first_) n = n->prev;
@@ -341,6 +351,7 @@ class PushRule final : public Pushforward {
   Node* n_;
   std::uint64_t first_ = 0;
   bool grad_enabled_ = false;
+  bool in_formula_ = false;
 };
 
 void Push::run(Node* from, const Node* last) {
@@ -411,10 +422,11 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
 }
 
 std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> seeds,
-                              std::span<const Tensor> wrt, bool create_graph, index_t batch) {
+                              std::span<const Tensor> wrt, bool create_graph, index_t batch, bool linear) {
   Sweep s;
   s.pruned = true;
   s.batch = batch;
+  s.linear = linear && create_graph;
   Node* first = nullptr;
   for (const Tensor& x : wrt) {
     node(x)->mark = s.id;
@@ -459,9 +471,10 @@ std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent)
 }
 
 std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> tangents, std::span<const Tensor> outputs,
-                         index_t batch) {
+                         index_t batch, bool linear) {
   Push p;
   p.batch = batch;
+  p.linear = linear && thread_state().grad_enabled;
   Node* first = nullptr;
   Node* last = nullptr;
   for (std::size_t k = 0; k < wrt.size(); ++k) {

@@ -99,12 +99,12 @@ class _Recorded:
 
     def pull(self, seeds: list[Tensor | None], batch: int = -1) -> list[Tensor]:
         recorded = self.derivative_is_differentiable(seeds)
-        return _core.gradients(self.outputs, seeds, self.inputs, recorded, batch)
+        return _core.gradients(self.outputs, seeds, self.inputs, recorded, batch, linear=not self.differentiable)
 
     def push(self, tangents: list[Tensor], batch: int = -1) -> list[Tensor]:
         before = _core.set_grad_enabled(self.derivative_is_differentiable(tangents))
         try:
-            return _core.push(self.inputs, tangents, self.outputs, batch)
+            return _core.push(self.inputs, tangents, self.outputs, batch, linear=not self.differentiable)
         finally:
             _core.set_grad_enabled(before)
 
