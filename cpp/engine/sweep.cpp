@@ -1,20 +1,22 @@
 #include "engine/sweep.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_map>
 
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/kinks.h"
 
 namespace wengert::engine {
 namespace {
 
 std::atomic<std::uint32_t> sweeps{0};
 
-// Both directions: which nodes take part, and the extra leading axis. A tape may keep everything, so that a node depends
-// on another does not make it differentiable: only what was recorded as requiring gradients ever takes part.
+// Both directions: which nodes take part, and the extra leading axis. A tape may keep everything, so that a node
+// depends on another does not make it differentiable: only what was recorded as requiring gradients ever takes part.
 struct Walk {
   const std::uint32_t id = sweeps.fetch_add(1, std::memory_order_relaxed) + 1;
   index_t batch = -1;
@@ -60,6 +62,36 @@ Tensor operand(const Node* n, int k) {
                                ") was changed after it was recorded; use wg.tensor, which copies");
   }
   return handle(in);
+}
+
+// 1 if n can be seen to be nowhere negative, -1 if nowhere positive, else 0: by its form, so that a replay may rely on
+// it.
+int certain_sign(const Node* n, int depth = 8) {
+  if (!n) return 0;
+  if (const auto c = number_in(*n)) return *c >= 0 ? 1 : -1;
+  if (!n->op || n->released || depth == 0) return 0;
+  const auto of = [&](int k) { return certain_sign(n->inputs()[k], depth - 1); };
+  const auto is_negative_of = [](const Node* a, const Node* b) {
+    return a && a->op && a->op->sign == Sign::opposite && a->inputs()[0] == b;
+  };
+  const Node *a = n->inputs()[0], *b = n->n_inputs > 1 ? n->inputs()[1] : nullptr;
+  switch (n->op->sign) {
+    case Sign::as_operand:
+      return of(0);
+    case Sign::opposite:
+      return -of(0);
+    case Sign::not_negative:
+      return 1;
+    case Sign::product:
+      return a == b ? 1 : is_negative_of(a, b) || is_negative_of(b, a) ? -1 : of(0) * of(1);
+    case Sign::sum:
+      return of(0) == of(1) ? of(0) : 0;
+    case Sign::power:
+      return b && number_in(*b) && std::fmod(*number_in(*b), 2) == 0 ? 1 : 0;
+    case Sign::unknown:
+      break;
+  }
+  return 0;
 }
 
 // A derivative to hand out: never the seed itself, which may be kept for the next Jacobian.
@@ -205,6 +237,8 @@ class SweepRule final : public Pullback {
   DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
   const Shape& output_shape() const override { return n_->shape; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
+  bool recorded() const override { return thread_state().grad_enabled; }
+  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
   Tensor lazy_g() const override { return g_; }
   Tensor g() const override { return s_.in_full(g_, n_->shape); }
   Shape batched(const Shape& s) const override { return s_.batched(s); }
@@ -225,7 +259,7 @@ class SweepRule final : public Pullback {
   void end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
     in_formula_ = false;
-    if (!formula.requires_grad()) return;
+    if (!formula || !formula.requires_grad()) return;
     Node* last = current_tape().last;
     if (s_.pruned) {
       Node* n = last;
@@ -323,6 +357,8 @@ class PushRule final : public Pushforward {
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
+  bool recorded() const override { return thread_state().grad_enabled; }
+  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
   bool has_tangent(int k) const override { return p_.has(n_->inputs()[k]); }
   Tensor tangent(int k) const override {
     Node* in = n_->inputs()[k];
@@ -338,6 +374,7 @@ class PushRule final : public Pushforward {
   Tensor end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
     in_formula_ = false;
+    if (!formula) return {};
     Node* last = current_tape().last;
     Node* n = last;
     while (n->prev && n->prev->index >= first_) n = n->prev;
@@ -487,9 +524,21 @@ std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> ta
   if (first && last && last->index >= first->index) p.run(first, last);
   std::vector<Tensor> result;
   for (const Tensor& y : outputs)
-    result.push_back(p.has(node(y)) ? handed_out(handle(node(y)->adjoint))
-                                        : full(y.dtype(), p.batched(y.shape()), 0));
+    result.push_back(p.has(node(y)) ? handed_out(handle(node(y)->adjoint)) : full(y.dtype(), p.batched(y.shape()), 0));
   return result;
 }
 
 }  // namespace wengert::engine
+
+namespace wengert {
+Origin origin(const Tensor& t) {
+  const engine::Node* n = engine::node(t);
+  if (!n->op || n->released) return {};
+  Origin from{n->op, {n->word, n->attrs.get()}, {}};
+  for (int k = 0; k < n->n_inputs; ++k) {
+    engine::Node* in = n->inputs()[k];
+    from.operands.push_back(n->reads_input(k) ? engine::operand(n, k) : in ? engine::handle(in) : Tensor());
+  }
+  return from;
+}
+}  // namespace wengert

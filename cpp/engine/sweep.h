@@ -17,8 +17,7 @@ Tensor input_node(const Tensor& x);
 // Empty seeds are zero. With `batch` >= 0, seeds and results carry that many cotangents along a leading axis. With
 // `linear` what is recorded is a function of the seeds alone: everything else counts as constant.
 std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> seeds,
-                              std::span<const Tensor> wrt, bool create_graph, index_t batch = -1,
-                              bool linear = false);
+                              std::span<const Tensor> wrt, bool create_graph, index_t batch = -1, bool linear = false);
 
 // What one recorded operation passes on to each of its operands (to all of its places together, if an operand stands in
 // several), given the cotangent of its result: one term of the chain rule's sum. Empty where nothing flows.

@@ -40,7 +40,9 @@ __all__ = [
 
 _argmax, _argmin, _any, _all = constant(np.argmax), constant(np.argmin), constant(np.any), constant(np.all)
 _count_nonzero = constant(np.count_nonzero)
-_whole = {name: constant(getattr(np, name)) for name in ("sum", "max", "min", "prod", "cumsum", "cumprod")}  # of integers
+_whole = {
+    name: constant(getattr(np, name)) for name in ("sum", "max", "min", "prod", "cumsum", "cumprod")
+}  # of integers
 
 
 def _constant(x: Tensor) -> bool:
@@ -231,13 +233,7 @@ def std(
     >>> wg.std([1.0, 3.0])
     Tensor(1.)
     """
-    return _root(var(x, axis, correction, keepdims, ddof))
-
-
-def _root(square: Tensor) -> Tensor:
-    """The square root, with derivatives 0 at 0."""
-    at_zero = square == 0.0
-    return _core.where(at_zero, 0.0, _core.sqrt(_core.where(at_zero, 1.0, square)))
+    return _core.root(var(x, axis, correction, keepdims, ddof))
 
 
 def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, keepdims: bool = False) -> Tensor:

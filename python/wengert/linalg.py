@@ -631,7 +631,7 @@ def vector_norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False, ord: fl
     x = asarray(x)
     x = _core.cast(x, "float64") if x.dtype.kind != "f" else x
     if ord == 2:
-        return _reductions._root(_core.sum(_core.square(x), axes(axis), keepdims))
+        return _core.root(_core.sum(_core.square(x), axes(axis), keepdims))
     if ord == 0:
         return _core.sum(_core.cast(x != 0, x.dtype), axes(axis), keepdims)
     size = _core.abs(x)
