@@ -32,7 +32,7 @@ WELL = SQUARE + 4 * np.eye(3)
 BATCH = np.stack([WELL, WELL.T + 0.5])
 
 # name: (function of arrays, the arrays)
-EXAMPLES: dict[str, tuple[F, *tuple[Any, ...]]] = {
+EXAMPLES: dict[str, tuple[Any, ...]] = {
     "stop_gradient": (lambda x: x * wg.stop_gradient(x) / wg.stop_gradient(x), OFF_ZERO),
     "asarray": (lambda x: wg.asarray(x) * 2.0, V),
     "full": (lambda x: wg.full((3,), 2.0) * x, V),
@@ -152,7 +152,7 @@ OTHERS = {
 }  # fmt: skip
 
 
-def elementwise(op: dict[str, Any]) -> tuple[F, *tuple[Any, ...]]:
+def elementwise(op: dict[str, Any]) -> tuple[Any, ...]:
     """A function of the page and a point of its domain; a predicate as a condition."""
     f = getattr(wg, op["name"])
     low, high = np.reshape(op["domain"], (-1, 2)).T
@@ -204,12 +204,15 @@ PARTS: dict[str, tuple[F, F, Any]] = {
     "sorted": (lambda x: wg.sort(x) * x, lambda x, c: wg.take(x, np.argsort(c)) * x, V),
     "maximum by position": (lambda x: x[wg.argmax(x)] * x, lambda x, c: x[int(np.argmax(c))] * x, V),
     "mask": (lambda x: wg.where(x > 0, x**3, 0.0), lambda x, c: (c > 0) * x**3, OFF_ZERO),
-    "masked pole": (lambda x: wg.where(x > 0, wg.log(wg.maximum(x, 1e-3)), x), lambda x, c: (c > 0) * wg.log(abs(x)) + (c <= 0) * x, OFF_ZERO),
+    "masked pole": (
+        lambda x: wg.where(x > 0, wg.log(wg.maximum(x, 1e-3)), x),
+        lambda x, c: (c > 0) * wg.log(abs(x)) + (c <= 0) * x, OFF_ZERO),
     "count": (lambda x: wg.sum(x > 0) * x**2, lambda x, c: np.sum(c > 0) * x**2, OFF_ZERO),
     "nan": (lambda x: wg.where(wg.isnan(x), 0.0, x**2), lambda x, c: x**2, V),
     "a leaf of the user": (lambda x: x**2 * LEAF, lambda x, c: x**2 * W, V),
     "a derivative inside": (lambda x: wg.grad(lambda t: (t**3).sum())(x) * x, lambda x, c: 3 * x**3, V),
-    "a derivative cut off": (lambda x: wg.stop_gradient(wg.grad(lambda t: (t**3).sum())(x)) * x, lambda x, c: 3 * c**2 * x, V),
+    "a derivative cut off": (
+        lambda x: wg.stop_gradient(wg.grad(lambda t: (t**3).sum())(x)) * x, lambda x, c: 3 * c**2 * x, V),
     "a tangent inside": (lambda x: wg.jvp(wg.sin, (x,), (x,))[1], lambda x, c: wg.cos(x) * x, V),
     "a cotangent inside": (lambda x: wg.vjp(wg.sin, x)[1](x**2)[0], lambda x, c: wg.cos(x) * x**2, V),
     "a primitive with a reverse rule": (cubed, lambda x, c: x**3, V),
@@ -388,7 +391,7 @@ def test_cross(name: str) -> None:
             return transform(case.F, number(case.F), *args)
 
         def at(point: Reference, f: F) -> list[Any]:
-            return arrays(f(*(wg.tensor(a) for a in point.inputs())))  # noqa: B023
+            return arrays(f(*(wg.tensor(a) for a in point.inputs())))
 
         plain = {point: at(point, run) for point in (here, there)}
         for point, got in plain.items():

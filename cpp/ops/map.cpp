@@ -250,6 +250,8 @@ struct Smooth {
 template <class Rule>
 Smooth smooth(const Elementwise& op, Rule& rule) {
   if (op.smooths == Smooths::by_sign) return {{}, slope_by_sign(op, rule.sign(0))};
+  const bool product = op.text == std::string_view("a * b");  // of one operand with itself: others are left unread
+  if (product && &rule.input_shape(0) != &rule.input_shape(1)) return {};
   Tensor in[2];
   for (int k = 0; k < op.arity; ++k) in[k] = rule.input(k);
   return {even_power(op, {in, static_cast<std::size_t>(op.arity)}), {}};
