@@ -287,3 +287,47 @@ def test_empty_batches_and_empty_matrices(shape):
     for f in (linalg.inv, linalg.det, linalg.cholesky, linalg.eigvalsh, linalg.svdvals):
         y, pullback = wg.vjp(f, x)
         assert pullback(wg.ones_like(y))[0].shape == shape
+
+
+# --- rules that look at values, in replays ----------------------------------------------------------------------
+la = wg.linalg
+SPREAD, EQUAL = np.diag([1.0, 2.0, 3.0]), np.eye(3)
+LOOKING = {
+    "eigh": (lambda x: la.eigh(x)[1].sum(), EQUAL, "eigh: the matrix of shape .* has a repeated value"),
+    "svd": (lambda x: la.svd(x)[0].sum(), EQUAL, "svd: the matrix of shape .* has a repeated value"),
+    "qr": (lambda x: la.qr(x)[1].sum(), np.zeros((3, 3)), "qr: the matrix of shape .* has dependent columns"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_replay_refuses_the_matrices_that_have_no_derivative(name):
+    f, bad, message = LOOKING[name]
+    compiled = wg.compile(wg.grad(f))
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        x = SPREAD + 0.1 * rng.standard_normal((3, 3))
+        np.testing.assert_allclose(compiled(x).numpy(), wg.grad(f)(x).numpy(), rtol=1e-12, atol=1e-12)
+        with pytest.raises(np.linalg.LinAlgError, match=message):
+            compiled(bad)
+    assert len(compiled.stats()) == 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_replays_of_the_derivatives_of_det_take_singular_and_regular_matrices(n):
+    x = np.random.default_rng(0).standard_normal((n, n))
+    singular = x.copy()
+    singular[:, -1] = singular[:, 0]
+    for derivative in (wg.grad(la.det), wg.hessian(la.det), wg.grad(lambda x: (wg.grad(la.det)(x) ** 2).sum())):
+        compiled = wg.compile(derivative)
+        for at in (x, singular, x + 1.0):
+            np.testing.assert_allclose(compiled(at).numpy(), derivative(at).numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_eigenvectors_by_a_cotangent_that_is_zero():
+    pull = wg.vjp(la.eigh, SPREAD)[1]
+    jacobian = wg.jacobian(lambda g: pull((np.zeros(3), g))[0])(np.zeros((3, 3))).numpy()
+    for k, unit in enumerate(np.eye(9).reshape(9, 3, 3)):
+        want = pull((np.zeros(3), unit))[0].numpy()
+        np.testing.assert_allclose(jacobian.reshape(9, 9)[:, k].reshape(3, 3), want, rtol=1e-12, atol=1e-12)
+    repeated = wg.vjp(la.eigh, EQUAL)[1]
+    np.testing.assert_allclose(repeated((np.ones(3), np.zeros((3, 3))))[0].numpy(), np.eye(3), atol=1e-12)

@@ -155,6 +155,23 @@ TABLE = [
          "bool((np.abs(sum(x, axis=0).numpy() / exact - 1) < 1e-7).all())", True)]),
     ("denormals", "slow", "slow", "slow", "exact; flush only inside a scope the user asks for, never at import", [
         ("tensor(5e-324) * 1.0", 5e-324), ("exp(-740.0)", Near(4.199558e-322, 0.02)), ("np.float64(5e-324) * 1.0", 5e-324)]),
+    ("second order: an even power of a norm, hypot, std or abs at 0", "–", "–", "–",
+     "right: the power has no kink (also times numbers, and y * y of one y)", [
+        ("hessian(lambda x: linalg.norm(x) ** 2)(tensor([0.0, 0.0]))", [[2, 0], [0, 2]]),
+        ("hessian(lambda x: (3 * linalg.norm(x)) ** 2)(tensor([0.0, 0.0]))", [[18, 0], [0, 18]]),
+        ("hessian(lambda x: linalg.norm(x) ** 4)(tensor([0.0, 0.0]))", [[0, 0], [0, 0]]),
+        ("hessian(lambda x: hypot(x[0], x[1]) ** 2)(tensor([0.0, 0.0]))", [[2, 0], [0, 2]]),
+        ("hessian(lambda x: std(x) ** 2)(tensor([3.0, 3.0]))", [[0.5, -0.5], [-0.5, 0.5]]),
+        ("grad(grad(lambda x: abs(x) ** 2))(0.0)", 2)]),
+    ("second order: abs, relu, leaky_relu at 0 of what keeps its sign", "–", "–", "–",
+     "right: the slope on that side, if the form of the program shows the sign (squares, even powers, exp, their sums, "
+     "products, multiples)", [
+        ("grad(grad(lambda x: abs(-x * x)))(0.0)", 2), ("grad(grad(lambda x: abs(3 * x**2)))(0.0)", 6),
+        ("grad(grad(lambda x: abs(x * x + x**4)))(0.0)", 2), ("grad(grad(lambda x: relu(x * x)))(0.0)", 2),
+        ("grad(grad(lambda x: relu(-x * x)))(0.0)", 0), ("grad(grad(lambda x: leaky_relu(x * x, 0.1)))(0.0)", 2)]),
+    ("second order: other kinks", "–", "–", "–", "the slope chosen at first order is a constant: its derivative is 0", [
+        ("grad(grad(abs))(0.0)", 0), ("grad(grad(relu))(0.0)", 0), ("hessian(linalg.norm)(tensor([0.0, 0.0]))", [[0, 0], [0, 0]]),
+        ("grad(grad(lambda x: relu(x) ** 2))(0.0)", 0), ("grad(grad(lambda x: maximum(x * x, 0.0)))(0.0)", 1)]),
     ("round, floor, sign", "0", "0", "0", "0", [("grad(round)(1.3)", 0), ("grad(floor)(1.3)", 0), ("grad(sign)(1.3)", 0)]),
 ]  # fmt: skip
 
@@ -210,6 +227,40 @@ def test_an_operand_not_selected_gets_nothing_at_any_order_in_any_mixture_of_mod
     gradient = wg.grad(lambda x: wg.sum(wg.where(x > 0, inner(x), 0.0)))
     assert np.isfinite(wg.hessian(lambda x: wg.sum(wg.where(x > 0, inner(x), 0.0)))(x).numpy()).all()
     assert gradient(x).numpy()[1] == wg.grad(inner)(4.0).item()
+
+
+SMOOTH = {
+    "square of a norm": (lambda x: wg.linalg.norm(wg.stack([x, 2 * x])) ** 2, 10),
+    "product of a norm with itself": (lambda x: (lambda r: r * r)(wg.linalg.norm(wg.stack([x]))), 2),
+    "multiple of a norm": (lambda x: wg.square(wg.linalg.norm(wg.stack([x, x])) / 2), 1),
+    "square of hypot": (lambda x: wg.hypot(x, 3 * x) ** 2, 20),
+    "fourth power": (lambda x: wg.abs(x) ** 4.0 + x * x, 2),
+    "abs of a negative square": (lambda x: wg.abs(-x * x), 2),
+    "abs of a sum": (lambda x: wg.abs(x**2 + wg.square(x) * 2), 6),
+    "relu of a square": (lambda x: wg.relu(x * x), 2),
+    "relu of a negative square": (lambda x: wg.relu(-(x**2)), 0),
+    "leaky relu of a square": (lambda x: wg.leaky_relu(x * x, 0.1), 2),
+    "kept kink": (lambda x: wg.abs(x) + wg.relu(x), 0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_order_at_kinks_is_the_same_in_every_mode_and_surrounding(name, dtype):
+    f, want = SMOOTH[name]
+    zero, one = wg.tensor(0.0, dtype), wg.tensor(1.0, dtype)
+    forward = lambda f: lambda x: wg.jvp(f, (x,), (one,))[1]  # noqa: E731
+    for modes in itertools.product((wg.grad, forward), repeat=2):
+        second = f
+        for mode in modes:
+            second = mode(second)
+        assert second(zero).item() == pytest.approx(want, rel=1e-6)
+        compiled = wg.compile(second)
+        assert [compiled(zero).item() for _ in range(2)] == [second(zero).item()] * 2
+        with wg.Tape():
+            assert second(zero).item() == pytest.approx(want, rel=1e-6)
+    assert wg.hessian(f)(zero).item() == pytest.approx(want, rel=1e-6)
+    assert wg.grad(f)(zero).item() == 0
 
 
 def shown(result):

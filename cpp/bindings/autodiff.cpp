@@ -93,10 +93,10 @@ Tensor input_node(const char* op, const py::object& x) {
 }
 
 std::vector<Tensor> gradients(const std::vector<Tensor>& outputs, const std::vector<std::optional<Tensor>>& seeds,
-                              const std::vector<Tensor>& wrt, bool create_graph, index_t batch) {
+                              const std::vector<Tensor>& wrt, bool create_graph, index_t batch, bool linear) {
   std::vector<Tensor> s;
   for (const auto& t : seeds) s.push_back(t.value_or(Tensor()));
-  return engine::gradients(outputs, s, wrt, create_graph, batch);
+  return engine::gradients(outputs, s, wrt, create_graph, batch, linear);
 }
 
 }  // namespace
@@ -106,12 +106,12 @@ void bind_autodiff(py::module_& m) {
   m.def("input_node", input_node);
   m.def("ones_like", [](const Tensor& x) { return full(x.dtype(), x.shape(), 1); });
   m.def("gradients", gradients, py::arg("outputs"), py::arg("seeds"), py::arg("wrt"), py::arg("create_graph"),
-        py::arg("batch") = -1);
+        py::arg("batch") = -1, py::arg("linear") = false);
   m.def(
       "push",
       [](const std::vector<Tensor>& wrt, const std::vector<Tensor>& tangents, const std::vector<Tensor>& outputs,
-         index_t batch) { return engine::push(wrt, tangents, outputs, batch); },
-      py::arg("wrt"), py::arg("tangents"), py::arg("outputs"), py::arg("batch") = -1);
+         index_t batch, bool linear) { return engine::push(wrt, tangents, outputs, batch, linear); },
+      py::arg("wrt"), py::arg("tangents"), py::arg("outputs"), py::arg("batch") = -1, py::arg("linear") = false);
   m.def("grad_enabled", [] { return engine::thread_state().grad_enabled; });
   m.def("set_grad_enabled", [](bool on) { return std::exchange(engine::thread_state().grad_enabled, on); });
   // Gradients are on until end_transform, which takes what this returns.
@@ -125,11 +125,17 @@ void bind_autodiff(py::module_& m) {
     engine::thread_state().grad_enabled = before.first;
     transform_start() = before.second;
   });
-  // Are gradients on, and does anything recorded since the input nodes depend on what came before, or on a leaf?
-  m.def("reaches_outside", [](const std::vector<Tensor>& inputs) {
-    return engine::thread_state().grad_enabled && engine::reaches_outside(inputs);
+  // Are gradients on, and does an output or anything recorded since the input nodes depend on what came before, or on a
+  // leaf?
+  m.def("reaches_outside", [](const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
+    return engine::thread_state().grad_enabled && engine::reaches_outside(inputs, outputs);
   });
   m.def("detached_numpy", [](const Tensor& t) { return to_numpy(t); });
+  // The same for a use that a recording would freeze, which is refused there by the name of `what`.
+  m.def("decisive_numpy", [](const Tensor& t, const char* what) {
+    refuse_escape(t, what);
+    return to_numpy(t);
+  });
   m.def("tape_length", [] { return engine::current_tape().length; });
   m.def("allocation_count", &engine::allocation_count);
   m.def("memory_use", [] {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "bindings/bindings.h"
+#include "bindings/transform_state.h"
 
 namespace wengert::bindings {
 namespace {
@@ -89,10 +90,25 @@ Tensor record(const Primitive& op, const std::vector<Tensor>& inputs, const Tens
   return apply(op, inputs, value.dtype(), value.shape(), 0, attrs);
 }
 
+// Calls f as if no tape, recording or transform were under way: what the value of a primitive is computed from is none
+// of their business, and numbers may be taken out of tensors there.
+py::object apart(const py::function& f, const py::args& args, const py::kwargs& kwargs) {
+  struct Scope {
+    engine::Tape* tape = std::exchange(engine::thread_state().tape, nullptr);
+    std::uint64_t start = std::exchange(transform_start(), std::numeric_limits<std::uint64_t>::max());
+    ~Scope() {
+      engine::thread_state().tape = tape;
+      transform_start() = start;
+    }
+  } const scope;
+  return f(*args, **kwargs);
+}
+
 }  // namespace
 
 void bind_primitive(py::module_& m) {
   py::class_<Primitive>(m, "Primitive").def(py::init<std::string>()).def("record", record);
+  m.def("apart", apart);
 }
 
 }  // namespace wengert::bindings

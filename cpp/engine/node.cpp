@@ -153,7 +153,10 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
 ThreadState& thread_state() { return state; }
 
 Tape& current_tape() {
-  if (!state.tape) state.tape = tape_owner.own = new Tape;
+  if (!state.tape) {
+    if (!tape_owner.own) tape_owner.own = new Tape;
+    state.tape = tape_owner.own;
+  }
   return *state.tape;
 }
 

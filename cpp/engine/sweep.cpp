@@ -1,23 +1,31 @@
 #include "engine/sweep.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <unordered_map>
 
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/kinks.h"
 
 namespace wengert::engine {
 namespace {
 
 std::atomic<std::uint32_t> sweeps{0};
 
-// Both directions: which nodes take part, and the extra leading axis.
+// Both directions: which nodes take part, and the extra leading axis. A tape may keep everything, so that a node
+// depends on another does not make it differentiable: only what was recorded as requiring gradients ever takes part.
 struct Walk {
   const std::uint32_t id = sweeps.fetch_add(1, std::memory_order_relaxed) + 1;
   index_t batch = -1;
+  bool linear = false;  // what is recorded depends on the seeds alone
 
+  // An operand or result as a rule reads it. A formula is built on the thing itself, and only then swept.
+  Tensor read(Tensor t, bool in_formula) const {
+    return linear && !in_formula && t && t.requires_grad() ? detach(t) : t;
+  }
   Shape batched(const Shape& shape) const {
     if (batch < 0) return shape;
     Shape s = Shape::ones(shape.ndim() + 1);
@@ -56,6 +64,36 @@ Tensor operand(const Node* n, int k) {
   return handle(in);
 }
 
+// 1 if n can be seen to be nowhere negative, -1 if nowhere positive, else 0: by its form, so that a replay may rely on
+// it.
+int certain_sign(const Node* n, int depth = 8) {
+  if (!n) return 0;
+  if (const auto c = number_in(*n)) return *c >= 0 ? 1 : -1;
+  if (!n->op || n->released || depth == 0) return 0;
+  const auto of = [&](int k) { return certain_sign(n->inputs()[k], depth - 1); };
+  const auto is_negative_of = [](const Node* a, const Node* b) {
+    return a && a->op && a->op->sign == Sign::opposite && a->inputs()[0] == b;
+  };
+  const Node *a = n->inputs()[0], *b = n->n_inputs > 1 ? n->inputs()[1] : nullptr;
+  switch (n->op->sign) {
+    case Sign::as_operand:
+      return of(0);
+    case Sign::opposite:
+      return -of(0);
+    case Sign::not_negative:
+      return 1;
+    case Sign::product:
+      return a == b ? 1 : is_negative_of(a, b) || is_negative_of(b, a) ? -1 : of(0) * of(1);
+    case Sign::sum:
+      return of(0) == of(1) ? of(0) : 0;
+    case Sign::power:
+      return b && number_in(*b) && std::fmod(*number_in(*b), 2) == 0 ? 1 : 0;
+    case Sign::unknown:
+      break;
+  }
+  return 0;
+}
+
 // A derivative to hand out: never the seed itself, which may be kept for the next Jacobian.
 Tensor handed_out(Tensor t) { return is_basis(t) ? copy(t) : t; }
 
@@ -78,7 +116,9 @@ Tensor accumulate(Tensor old, const Tensor& more) {
 struct InputOp final : Op {
   InputOp() : Op("input") { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
-  void vjp(Pullback& p) const override { p.add(0, p.lazy_g()); }
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add(0, p.lazy_g());  // unlike other results it requires gradients even if its operand does not
+  }
   Tensor jvp(Pushforward& p) const override { return p.tangent(0); }
 };
 const InputOp input_op;
@@ -165,10 +205,10 @@ class Sweep final : public Walk {
     }
   }
 
-  // From `n` on, whatever depends on a marked node is marked.
+  // From `n` on, whatever is differentiable and depends on a marked node is marked.
   void mark_from(Node* n) {
     for (; n; n = n->next)
-      for (int k = 0; k < n->n_inputs && n->mark != id; ++k)
+      for (int k = 0; n->requires_grad && k < n->n_inputs && n->mark != id; ++k)
         if (Node* in = n->inputs()[k]; in && in->mark == id) n->mark = id;
   }
 
@@ -191,12 +231,14 @@ class SweepRule final : public Pullback {
   SweepRule(Sweep& s, Node* n, Tensor g) : s_(s), n_(n), g_(std::move(g)) {}
   bool needs(int k) const override { return n_->inputs()[k] && s_.needs(n_->inputs()[k]); }
   int n_inputs() const override { return n_->n_inputs; }
-  Tensor input(int k) const override { return operand(n_, k); }
-  Tensor output() const override { return handle(n_); }
+  Tensor input(int k) const override { return s_.read(operand(n_, k), in_formula_); }
+  Tensor output() const override { return s_.read(handle(n_), in_formula_); }
   const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
   DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
   const Shape& output_shape() const override { return n_->shape; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
+  bool recorded() const override { return thread_state().grad_enabled; }
+  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
   Tensor lazy_g() const override { return g_; }
   Tensor g() const override { return s_.in_full(g_, n_->shape); }
   Shape batched(const Shape& s) const override { return s_.batched(s); }
@@ -210,12 +252,14 @@ class SweepRule final : public Pullback {
   }
 
   void begin_formula() override {
+    in_formula_ = true;
     first_ = current_tape().recorded;
     grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
   }
   void end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
-    if (!formula.requires_grad()) return;
+    in_formula_ = false;
+    if (!formula || !formula.requires_grad()) return;
     Node* last = current_tape().last;
     if (s_.pruned) {
       Node* n = last;
@@ -253,6 +297,7 @@ class SweepRule final : public Pullback {
   Tensor g_;
   std::uint64_t first_ = 0;
   bool grad_enabled_ = false;
+  bool in_formula_ = false;
 };
 
 void Sweep::run(Node* from, std::uint64_t first_index, std::span<const Tensor> stop_at) {
@@ -289,13 +334,15 @@ class Push final : public Walk {
     hold(n);
     n->adjoint = t.take();
   }
-  static bool has(const Node* n) { return n && n->op && n->adjoint; }
+  // A tangent of this push: an adjoint alone may belong to a sweep or push whose rule runs this one.
+  bool has(const Node* n) const { return n && n->mark == id && n->adjoint; }
   void run(Node* from, const Node* last);
 
  private:
   void hold(Node* n) {
     n->counts.fetch_add(Value::ref, std::memory_order_relaxed);
     touched_.push_back(n);
+    n->mark = id;
   }
   std::vector<Node*> touched_;
 };
@@ -304,31 +351,36 @@ class PushRule final : public Pushforward {
  public:
   PushRule(Push& p, Node* n) : p_(p), n_(n) {}
   int n_inputs() const override { return n_->n_inputs; }
-  Tensor input(int k) const override { return operand(n_, k); }
-  Tensor output() const override { return handle(n_); }
+  Tensor input(int k) const override { return p_.read(operand(n_, k), in_formula_); }
+  Tensor output() const override { return p_.read(handle(n_), in_formula_); }
   const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
-  bool has_tangent(int k) const override { return Push::has(n_->inputs()[k]); }
+  bool recorded() const override { return thread_state().grad_enabled; }
+  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
+  bool has_tangent(int k) const override { return p_.has(n_->inputs()[k]); }
   Tensor tangent(int k) const override {
     Node* in = n_->inputs()[k];
-    return Push::has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
+    return p_.has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
   }
   Shape batched(const Shape& s) const override { return p_.batched(s); }
 
   void begin_formula() override {
+    in_formula_ = true;
     first_ = current_tape().recorded;
     grad_enabled_ = std::exchange(thread_state().grad_enabled, true);
   }
   Tensor end_formula(const Tensor& formula) override {
     thread_state().grad_enabled = grad_enabled_;
+    in_formula_ = false;
+    if (!formula) return {};
     Node* last = current_tape().last;
     Node* n = last;
     while (n->prev && n->prev->index >= first_) n = n->prev;
     if (n->index >= first_) p_.run(n, last);
     Node* f = node(formula);
-    return Push::has(f) ? handle(f->adjoint) : full(f->dtype, batched(f->shape), 0);
+    return p_.has(f) ? handle(f->adjoint) : full(f->dtype, batched(f->shape), 0);
   }
 
  private:
@@ -336,11 +388,13 @@ class PushRule final : public Pushforward {
   Node* n_;
   std::uint64_t first_ = 0;
   bool grad_enabled_ = false;
+  bool in_formula_ = false;
 };
 
 void Push::run(Node* from, const Node* last) {
   for (Node* n = from;; n = n->next) {
-    const bool active = !n->adjoint && std::any_of(n->inputs(), n->inputs() + n->n_inputs, has);
+    const bool active = n->requires_grad && !n->adjoint &&
+                        std::any_of(n->inputs(), n->inputs() + n->n_inputs, [this](Node* in) { return has(in); });
     if (active) {
       hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
@@ -359,15 +413,16 @@ Tensor input_node(const Tensor& x) {
   return out;
 }
 
-bool reaches_outside(std::span<const Tensor> inputs) {
+bool reaches_outside(std::span<const Tensor> inputs, std::span<const Tensor> outputs) {
   Node* first = nullptr;
   for (const Tensor& x : inputs)
     if (!first || node(x)->index < first->index) first = node(x);
+  const auto outside = [first](const Node* n) {
+    return n && n->requires_grad && (!first || !n->op || n->index < first->index);
+  };
   for (Node* n = first; n; n = n->next)
-    for (int k = 0; k < n->n_inputs; ++k)
-      if (const Node* in = n->inputs()[k]; in && in->requires_grad && (!in->op || in->index < first->index))
-        return true;
-  return false;
+    if (n->requires_grad && std::any_of(n->inputs(), n->inputs() + n->n_inputs, outside)) return true;
+  return std::any_of(outputs.begin(), outputs.end(), [&](const Tensor& y) { return outside(node(y)); });
 }
 
 void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool create_graph) {
@@ -404,10 +459,11 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
 }
 
 std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> seeds,
-                              std::span<const Tensor> wrt, bool create_graph, index_t batch) {
+                              std::span<const Tensor> wrt, bool create_graph, index_t batch, bool linear) {
   Sweep s;
   s.pruned = true;
   s.batch = batch;
+  s.linear = linear && create_graph;
   Node* first = nullptr;
   for (const Tensor& x : wrt) {
     node(x)->mark = s.id;
@@ -452,9 +508,10 @@ std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent)
 }
 
 std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> tangents, std::span<const Tensor> outputs,
-                         index_t batch) {
+                         index_t batch, bool linear) {
   Push p;
   p.batch = batch;
+  p.linear = linear && thread_state().grad_enabled;
   Node* first = nullptr;
   Node* last = nullptr;
   for (std::size_t k = 0; k < wrt.size(); ++k) {
@@ -467,9 +524,21 @@ std::vector<Tensor> push(std::span<const Tensor> wrt, std::span<const Tensor> ta
   if (first && last && last->index >= first->index) p.run(first, last);
   std::vector<Tensor> result;
   for (const Tensor& y : outputs)
-    result.push_back(Push::has(node(y)) ? handed_out(handle(node(y)->adjoint))
-                                        : full(y.dtype(), p.batched(y.shape()), 0));
+    result.push_back(p.has(node(y)) ? handed_out(handle(node(y)->adjoint)) : full(y.dtype(), p.batched(y.shape()), 0));
   return result;
 }
 
 }  // namespace wengert::engine
+
+namespace wengert {
+Origin origin(const Tensor& t) {
+  const engine::Node* n = engine::node(t);
+  if (!n->op || n->released) return {};
+  Origin from{n->op, {n->word, n->attrs.get()}, {}};
+  for (int k = 0; k < n->n_inputs; ++k) {
+    engine::Node* in = n->inputs()[k];
+    from.operands.push_back(n->reads_input(k) ? engine::operand(n, k) : in ? engine::handle(in) : Tensor());
+  }
+  return from;
+}
+}  // namespace wengert

@@ -1,10 +1,13 @@
 #include "ops/map.h"
 
+#include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "kernels/threads.h"
 #include "ops/elementwise.h"
 #include "ops/functions.h"
+#include "ops/kinks.h"
 
 namespace wengert {
 namespace {
@@ -188,6 +191,20 @@ Elementwise::Elementwise(const char* name, unsigned reads, int map, int n, const
                          const double* dom, std::span<const ElementwisePullback> p)
     : MapOp(name, reads, map), arity(n), doc(d), text(t), domain(dom), pullbacks(p) {
   differentiable = !p.empty();
+  const std::string_view op = name;
+  const auto is_one_of = [op](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), op) != names.end();
+  };
+  smooths = is_one_of({"square", "multiply", "pow"})   ? Smooths::powers
+            : is_one_of({"abs", "relu", "leaky_relu"}) ? Smooths::by_sign
+                                                       : Smooths::nothing;
+  sign = op == "negative"                     ? Sign::opposite
+         : op == "multiply" || op == "divide" ? Sign::product
+         : op == "add"                        ? Sign::sum
+         : op == "pow"                        ? Sign::power
+         : is_one_of({"square", "abs", "exp", "exp2", "cosh", "hypot", "relu", "sigmoid", "softplus"})
+             ? Sign::not_negative
+             : Sign::unknown;
 }
 
 namespace {
@@ -223,12 +240,44 @@ Tensor apply_pullback_along(const Elementwise& op, int k, const Rule& rule, Tens
 }
 }  // namespace
 
+namespace {
+// What a rule that is differentiated in turn does instead of its own work, where the op's kinks are none (ops/kinks.h):
+// a formula, or a constant slope. Mostly neither.
+struct Smooth {
+  Tensor formula;
+  std::optional<double> slope;
+};
+template <class Rule>
+Smooth smooth(const Elementwise& op, Rule& rule) {
+  if (op.smooths == Smooths::by_sign) return {{}, slope_by_sign(op, rule.sign(0))};
+  const bool product = op.text == std::string_view("a * b");  // of one operand with itself: others are left unread
+  if (product && &rule.input_shape(0) != &rule.input_shape(1)) return {};
+  Tensor in[2];
+  for (int k = 0; k < op.arity; ++k) in[k] = rule.input(k);
+  return {even_power(op, {in, static_cast<std::size_t>(op.arity)}), {}};
+}
+}  // namespace
+
 void Elementwise::vjp(Pullback& p) const {
+  if (smooths != Smooths::nothing && p.recorded()) {
+    p.begin_formula();
+    const Smooth s = smooth(*this, p);
+    p.end_formula(s.formula);
+    if (s.formula) return;
+    if (s.slope) return p.add_broadcast(0, p.lazy_g() * *s.slope);
+  }
   for (int k = 0; k < arity; ++k)
     if (p.needs(k)) p.add_broadcast(k, apply_pullback_along(*this, k, p, p.lazy_g()));
 }
 
 Tensor Elementwise::jvp(Pushforward& p) const {
+  if (smooths != Smooths::nothing && p.recorded()) {
+    p.begin_formula();
+    const Smooth s = smooth(*this, p);
+    Tensor t = p.end_formula(s.formula);
+    if (t) return t;
+    if (s.slope) return p.tangent(0) * *s.slope;
+  }
   Tensor total;
   for (int k = 0; k < arity; ++k) {
     if (!p.has_tangent(k)) continue;

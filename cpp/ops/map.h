@@ -28,16 +28,20 @@ struct ElementwisePullback final : MapOp {
   Tensor jvp(Pushforward&) const override;
 };
 
+enum class Smooths : std::uint8_t { nothing, powers, by_sign };
+
 struct Elementwise final : MapOp {
   int arity;
   const char* doc;
   const char* text;                                // the formula of the value
   const double* domain;                            // where tests sample: low and high for each operand
   std::span<const ElementwisePullback> pullbacks;  // none: a predicate
+  Smooths smooths;                                 // how a rule that is differentiated in turn avoids kinks: kinks.h
   Elementwise(const char* name, unsigned reads, int map, int arity, const char* doc, const char* text,
               const double* domain, std::span<const ElementwisePullback> pullbacks);
   void vjp(Pullback&) const override;
   Tensor jvp(Pushforward&) const override;
+  Tensor squared(const Tensor& y, const Origin& from) const override;
 };
 
 // For a planner: the op as one of these, or null.

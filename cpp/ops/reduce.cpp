@@ -115,7 +115,7 @@ struct Reduce : Op {
 };
 
 struct Sum final : Reduce {
-  Sum() : Reduce("sum") {}
+  Sum() : Reduce("sum") { sign = Sign::as_operand; }
   ReduceKernel<float> kernel(float) const override { return kernels::table<float>().sum; }
   ReduceKernel<double> kernel(double) const override { return kernels::table<double>().sum; }
   void vjp(Pullback& p) const override { p.add(0, spread_g(p)); }

@@ -5,6 +5,7 @@
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/kinks.h"
 
 namespace wengert {
 
@@ -65,7 +66,14 @@ struct Cut final : Op {
 const Cut detach_op("detach", true), the_copy_op("copy", false);
 
 struct Reshape final : Op {
-  Reshape() : Op("reshape") { alias = true; }
+  Reshape() : Op("reshape") {
+    alias = true;
+    sign = Sign::as_operand;
+  }
+  Tensor squared(const Tensor& y, const Origin& from) const override {
+    const Tensor s = squared_of(from.operands[0]);
+    return s ? reshape(s, y.shape()) : s;
+  }
   void run(const Array*, int, const Array&, Params) const override {}
   void vjp(Pullback& p) const override { p.add(0, reshaped(p.g(), p.batched(p.input_shape(0)))); }
   Tensor jvp(Pushforward& p) const override { return reshaped(p.tangent(0), p.batched(p.output_shape())); }
@@ -78,7 +86,7 @@ struct Reshape final : Op {
 const Reshape reshape_op;
 
 struct BroadcastTo final : Op {
-  BroadcastTo() : Op("broadcast_to") {}
+  BroadcastTo() : Op("broadcast_to") { sign = Sign::as_operand; }
   void run(const Array* in, int, const Array& out, Params) const override {
     // Fill the last axes by copying ever longer rows: each axis is either copied or repeated.
     const Shape &si = *in[0].shape, &so = *out.shape;
@@ -126,7 +134,7 @@ const BroadcastTo broadcast_op;
 
 // Attrs: for each axis of the result, from the last, the operand's axis, also from the last.
 struct Permute final : Op {
-  Permute() : Op("permute") {}
+  Permute() : Op("permute") { sign = Sign::as_operand; }
   void run(const Array* in, int, const Array& out, Params p) const override {
     dispatch_any(out.dtype, [&]<class T>(T) { run_as<T>(in[0], out, p.attrs->list); });
   }
@@ -345,7 +353,9 @@ Tensor basis(DType dtype, const Shape& shape) {
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype && !x.get()->weak) return x;
-  return apply(is_float(dtype) ? cast_op : cast_to_constant, {x}, dtype, x.shape());
+  Tensor y = apply(is_float(dtype) ? cast_op : cast_to_constant, {x}, dtype, x.shape());
+  y.get()->number = x.get()->weak;
+  return y;
 }
 
 Tensor detach(const Tensor& x) { return apply(detach_op, {x}, x.dtype(), x.shape()); }

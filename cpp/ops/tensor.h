@@ -114,6 +114,7 @@ struct Value {
   DType dtype = DType::f64;
   bool requires_grad = false;
   bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
+  bool number : 1 = false;    // is such a number, of the dtype it has taken: no replay finds another here
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
   bool young : 1 = false;     // made while a program is recorded
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
@@ -235,7 +236,9 @@ class Pullback {
   virtual Shape batched(const Shape&) const = 0;               // with the extra leading axis, if there is one
   virtual void add(int k, Tensor contribution) = 0;            // of input k's shape (batched)
   virtual void add_broadcast(int k, Tensor contribution) = 0;  // of the output's shape: broadcasting is undone here
-  // Between these two, the operation is recorded as a formula, which is then swept in its place.
+  virtual bool recorded() const = 0;                           // will what the rule computes be differentiated in turn?
+  virtual int sign(int k) const = 0;                           // of operand k, if certain: see Op::sign
+  // Between these two, the operation is recorded as a formula, which is then swept in its place. An empty one: nothing.
   virtual void begin_formula() = 0;
   virtual void end_formula(const Tensor& formula) = 0;
 
@@ -256,7 +259,9 @@ class Pushforward {
   virtual bool has_tangent(int k) const = 0;
   virtual Tensor tangent(int k) const = 0;  // of input k's shape (batched); zeros where it has none
   virtual Shape batched(const Shape&) const = 0;
-  virtual void begin_formula() = 0;  // as in Pullback
+  virtual bool recorded() const = 0;  // these four as in Pullback
+  virtual int sign(int k) const = 0;
+  virtual void begin_formula() = 0;
   virtual Tensor end_formula(const Tensor& formula) = 0;
 
  protected:
@@ -264,6 +269,19 @@ class Pushforward {
 };
 
 constexpr unsigned reads_output = 1u << 31;
+
+// How a recorded tensor came about, for rules that look further back than their own operands. A leaf or constant, or
+// what a backward has released, has no op. Operands that the op's own rules do not read may have lost their data.
+struct Op;
+struct Origin {
+  const Op* op = nullptr;
+  Params params;
+  std::vector<Tensor> operands;
+};
+Origin origin(const Tensor& t);
+
+// What an op's form says of the sign of its result, as far as kinks need it: see ops/kinks.h.
+enum class Sign : std::uint8_t { unknown, as_operand, opposite, not_negative, product, sum, power };
 
 // An operation: what it is called, what it computes, its derivative in both modes.
 struct Op {
@@ -273,6 +291,7 @@ struct Op {
   bool differentiable = true;
   bool elementwise = false;              // a MapOp (map.h)
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
+  Sign sign = Sign::unknown;
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
   int period = 32;      // of the pattern of writes: an update takes any number of parameters, with the state of each
 
@@ -281,6 +300,8 @@ struct Op {
   virtual void run(const Array* in, int n, const Array& out, Params p) const = 0;
   virtual void vjp(Pullback&) const = 0;
   virtual Tensor jvp(Pushforward&) const = 0;
+  // The square of a result y of this op, as a function that is smooth where y itself has a kink. Empty if it has none.
+  virtual Tensor squared(const Tensor&, const Origin&) const { return {}; }
 
  protected:
   ~Op() = default;

@@ -22,7 +22,7 @@ _BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """x[key]; IndexError names the axis and its size. Repeated indices add up their gradients, in index order."""
-    if isinstance(key, Tensor) and key.ndim and key.dtype.kind == "i" and x.ndim:
+    if isinstance(key, Tensor) and key.dtype.kind == "i" and x.ndim:
         return _along_first_axis(x, key)  # stays a tensor, so that a compiled function can replay it
     parts = key if isinstance(key, tuple) else (key,)
     parts = tuple(_plain(p) for p in parts)
@@ -38,7 +38,7 @@ def _plain(part: Any) -> Any:
     """An index as NumPy has it: slices, numbers, None, ... or an array of int64 or bool."""
     if isinstance(part, _BASIC) and not isinstance(part, bool):
         return part
-    values = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
+    values = _core.decisive_numpy(part, "an index") if isinstance(part, Tensor) else np.asarray(part)
     if values.dtype.kind not in "iub":
         if values.size == 0 and not isinstance(part, (Tensor, np.ndarray)):
             return values.astype(np.int64)

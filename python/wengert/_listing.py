@@ -95,7 +95,7 @@ class Listing:
                     self._read_input(x, t, op, i)
             identities = [x for x, _ in operands]
             self.shapes[identity] = result.shape
-            if op == "cast" and identities[0] in self.numbers:
+            if op in ("cast", "detach") and identities[0] in self.numbers:
                 self.numbers[identity] = self.numbers[identities[0]]
             elif op == "input" and (identities[0] in self.stands_for or identities[0] in self.numbers):
                 self._append(identity, Line(result, op, node=i))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from wengert import _core, _tree
 from wengert._tensor import Tensor, asarray
+from wengert._transforms import jvp, vjp
 
 Rule = Callable[..., Any] | None
 Linear = Callable[[list[Tensor]], list[Any]]
@@ -115,6 +116,49 @@ def constant(fun: Callable[..., Any]) -> Callable[..., Tensor]:
     return wrapped
 
 
+def by_value(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors whose course depends on their values, such as a rule that tells singular matrices apart.
+
+    Its arguments are tensors, tuples of them, and constants; it returns a tensor or a tuple. A recording would freeze
+    the course, so there a call is one primitive, which runs anew at each replay; and so are its derivatives.
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args: Any) -> Any:
+        return _opaque(f, args)(*_tree.leaves(args)) if _core.recording() else f(*args)
+
+    return wrapped
+
+
+def _opaque(f: Callable[..., Any], like: tuple[Any, ...]) -> primitive:
+    """f as a primitive of the leaves of arguments like these."""
+    tree = _tree.map(lambda leaf: 0, like)
+    n = len(_tree.leaves(tree))
+
+    def flat(*leaves: Any) -> Any:
+        return f(*_tree.rebuild(tree, leaves))
+
+    def of_one(k: int, leaves: tuple[Any, ...]) -> Callable[[Tensor], Any]:
+        return lambda x: flat(*leaves[:k], x, *leaves[k + 1 :])
+
+    def pulled(k: int, *given: Any) -> Any:
+        seeds, leaves = given[:-n], given[-n:]
+        out, pullback = vjp(of_one(k, leaves), leaves[k])
+        return pullback(_tree.rebuild(out, seeds))[0]
+
+    def pushed(k: int, t: Tensor, *leaves: Any) -> Any:
+        return jvp(of_one(k, leaves), (leaves[k],), (t,))[1]
+
+    def value(*leaves: Any) -> Any:
+        return _tree.map(_core.detached_numpy, flat(*(asarray(x) if isinstance(x, np.ndarray) else x for x in leaves)))
+
+    value.__name__ = f.__name__
+    op = primitive(value)
+    op.defvjp(*(lambda g, y, *leaves, k=k: by_value(pulled)(k, *_tree.leaves(g), *leaves) for k in range(n)))
+    op.defjvp(*(lambda t, y, *leaves, k=k: by_value(pushed)(k, t, *leaves) for k in range(n)))
+    return op
+
+
 class _Call:
     """One call of a primitive: what the engine asks to run it again, to pull cotangents and to push tangents.
 
@@ -138,7 +182,7 @@ class _Call:
         """The result; several as one vector."""
         p = self.primitive
         with p.noted("the function"):
-            result = p.fun(*self.filled(arrays), **self.kwargs)
+            result = _core.apart(p.fun, *self.filled(arrays), **self.kwargs)
             if not isinstance(result, tuple):
                 return np.asarray(result)
             parts = [np.asarray(r) for r in result]

@@ -40,6 +40,9 @@ __all__ = [
 
 _argmax, _argmin, _any, _all = constant(np.argmax), constant(np.argmin), constant(np.any), constant(np.all)
 _count_nonzero = constant(np.count_nonzero)
+_whole = {
+    name: constant(getattr(np, name)) for name in ("sum", "max", "min", "prod", "cumsum", "cumprod")
+}  # of integers
 
 
 def _constant(x: Tensor) -> bool:
@@ -55,7 +58,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = asarray(x)
     if _constant(x):
-        return asarray(np.sum(x.numpy(), axis=axis, keepdims=keepdims))
+        return _whole["sum"](x, axis=axis, keepdims=keepdims)
     return _core.sum(x, axes(axis), keepdims)
 
 
@@ -81,7 +84,7 @@ def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = asarray(x)
     if _constant(x):
-        return asarray(np.max(x.numpy(), axis=axis, keepdims=keepdims))
+        return _whole["max"](x, axis=axis, keepdims=keepdims)
     return _core.max(x, axes(axis), keepdims)
 
 
@@ -94,7 +97,7 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = asarray(x)
     if _constant(x):
-        return asarray(np.min(x.numpy(), axis=axis, keepdims=keepdims))
+        return _whole["min"](x, axis=axis, keepdims=keepdims)
     return _core.min(x, axes(axis), keepdims)
 
 
@@ -177,7 +180,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = asarray(x)
     if _constant(x):
-        return asarray(np.prod(x.numpy(), axis=axis, keepdims=keepdims))
+        return _whole["prod"](x, axis=axis, keepdims=keepdims)
     gone = _reduced(x, axis, "prod")
     kept = [i for i in range(x.ndim) if i not in gone]
     sizes = [x.shape[i] for i in kept]
@@ -230,13 +233,7 @@ def std(
     >>> wg.std([1.0, 3.0])
     Tensor(1.)
     """
-    return _root(var(x, axis, correction, keepdims, ddof))
-
-
-def _root(square: Tensor) -> Tensor:
-    """The square root, with derivatives 0 at 0."""
-    at_zero = square == 0.0
-    return _core.where(at_zero, 0.0, _core.sqrt(_core.where(at_zero, 1.0, square)))
+    return _core.root(var(x, axis, correction, keepdims, ddof))
 
 
 def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, keepdims: bool = False) -> Tensor:
@@ -266,7 +263,7 @@ def cumulative_sum(x: ArrayLike, axis: int | None = None) -> Tensor:
     """
     x, axis = _along(x, axis, "cumulative_sum")
     if _constant(x):
-        return asarray(np.cumsum(x.numpy(), axis))
+        return _whole["cumsum"](x, axis=axis)
     result: Tensor = _cumulative_sum(x, axis=axis - x.ndim)
     return result
 
@@ -293,7 +290,7 @@ def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
     """
     x, axis = _along(x, axis, "cumulative_prod")
     if _constant(x):
-        return asarray(np.cumprod(x.numpy(), axis))
+        return _whole["cumprod"](x, axis=axis)
     order = [axis, *(i for i in range(x.ndim) if i != axis)]
     y, reach, n = _core.permute(x, order), 1, x.shape[axis]
     while reach < n:  # products over ever longer stretches (Hillis & Steele 1986)

@@ -56,18 +56,21 @@ class _Recorded:
             out = f(*replaced, **kwargs)
         finally:
             _core.end_transform(before)
-        # Nothing outside (an outer transform, a leaf that requires gradients) takes part: results are constants.
-        self.differentiable = _core.reaches_outside(self.inputs)
-        self.aux: Any = None
+        aux = None
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
                 raise TypeError(f"{op}: with has_aux=True the function must return (output, aux)")
             out, aux = out
-            self.aux = _tree.map(lambda t: self.value(t) if isinstance(t, Tensor) else t, aux)
         self.out_tree = out
         self.outputs: list[Tensor] = (
             [asarray(out)] if _tree.is_leaf(out) else [asarray(leaf) for leaf in _tree.leaves(out)]
         )
+        results = self.outputs
+        if has_aux:
+            results = [*results, *(t for t in _tree.leaves(aux) if isinstance(t, Tensor))]
+        # Nothing outside (an outer transform, a leaf that requires gradients) takes part: results are constants.
+        self.differentiable: bool = _core.reaches_outside(self.inputs, results)
+        self.aux: Any = _tree.map(lambda t: self.value(t) if isinstance(t, Tensor) else t, aux) if has_aux else None
         for t in self.outputs:
             if not t.requires_grad and t.dtype.kind != "f":
                 raise TypeError(f"{op}: the function returned dtype {t.dtype}, which has no gradient")
@@ -90,13 +93,18 @@ class _Recorded:
             )
         return y
 
+    def derivative_is_differentiable(self, given: Sequence[Tensor | None]) -> bool:
+        """Whether what comes of these cotangents or tangents is to be recorded: it is linear in them."""
+        return _core.grad_enabled() and (self.differentiable or any(t is not None and t.requires_grad for t in given))
+
     def pull(self, seeds: list[Tensor | None], batch: int = -1) -> list[Tensor]:
-        return _core.gradients(self.outputs, seeds, self.inputs, self.differentiable, batch)
+        recorded = self.derivative_is_differentiable(seeds)
+        return _core.gradients(self.outputs, seeds, self.inputs, recorded, batch, linear=not self.differentiable)
 
     def push(self, tangents: list[Tensor], batch: int = -1) -> list[Tensor]:
-        before = _core.set_grad_enabled(self.differentiable)
+        before = _core.set_grad_enabled(self.derivative_is_differentiable(tangents))
         try:
-            return _core.push(self.inputs, tangents, self.outputs, batch)
+            return _core.push(self.inputs, tangents, self.outputs, batch, linear=not self.differentiable)
         finally:
             _core.set_grad_enabled(before)
 
@@ -326,11 +334,13 @@ def taylor(f: Callable[..., Any], x: Any, order: int, direction: Any = None) -> 
         raise ValueError(f"taylor: {len(v)} directions for {len(r.inputs)} arrays")
     tangents = [_matching("taylor", "direction", t, like) for t, like in zip(v, r.inputs, strict=True)]
     derivative, coefficients = r.outputs, [r.values()]
+    recorded = r.derivative_is_differentiable(tangents)
     before = _core.set_grad_enabled(True)
     try:
         for k in range(1, order + 1):
             derivative = _core.push(r.inputs, tangents, derivative)
-            coefficients.append(_tree.rebuild(r.out_tree, [r.value(t / math.factorial(k)) for t in derivative]))
+            scaled = [t / math.factorial(k) for t in derivative]
+            coefficients.append(_tree.rebuild(r.out_tree, scaled if recorded else [t.detach() for t in scaled]))
     finally:
         _core.set_grad_enabled(before)
     return coefficients
@@ -349,7 +359,8 @@ def check_grads(
     """Raises AssertionError unless f's derivatives agree with central differences, up to ``order``.
 
     One number decides each mode: <u, J v> with random u and v, against a difference quotient along v. Arguments are
-    taken as float64; higher orders check the derivative function in the same way.
+    taken as float64; higher orders check the derivative in the same way, as a function of the arguments and of the
+    cotangent or tangent.
 
     >>> import wengert as wg
     >>> wg.check_grads(wg.tanh, (wg.tensor([0.5, -1.0]),))
@@ -389,6 +400,8 @@ def check_grads(
             raise AssertionError(f"{mode}: <u, J v> is {got:.12g}, central differences give {numeric:.12g}")
     if order > 1:
         if "rev" in modes:
-            check_grads(lambda *a: vjp(f, *a)[1](u), args, order - 1, modes, rtol, atol, eps, seed + 1)
+            pulled = lambda u, *a: vjp(f, *a)[1](u)  # noqa: E731
+            check_grads(pulled, (u, *args), order - 1, modes, rtol, atol, eps, seed + 1)
         if "fwd" in modes:
-            check_grads(lambda *a: jvp(f, a, tangents)[1], args, order - 1, modes, rtol, atol, eps, seed + 1)
+            pushed = lambda v, *a: jvp(f, a, v)[1]  # noqa: E731
+            check_grads(pushed, (tangents, *args), order - 1, modes, rtol, atol, eps, seed + 1)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from wengert import _core, _reductions, _shapes
-from wengert._primitive import primitive
+from wengert._primitive import by_value, primitive
 from wengert._products import cross, matmul, outer, tensordot, vecdot
 from wengert._shapes import matrix_transpose
 from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
@@ -200,6 +200,7 @@ def _cofactors(x: Any) -> Any:
     return (np.linalg.det(u) * np.linalg.det(vh))[..., None, None] * (u * others[..., None, :]) @ vh
 
 
+@by_value
 def _cofactors_jvp(t: Tensor, y: Tensor, x: Tensor) -> Tensor:
     s = np.linalg.svd(_values(x), compute_uv=False)
     if s.size and np.all(s[..., -1] > 1e-6 * s[..., 0]):
@@ -395,6 +396,7 @@ def _qr(x: Any) -> Any:
     return tuple(np.linalg.qr(x))
 
 
+@by_value
 def _qr_jvp(t: Tensor, y: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """With A' R^-1 = Q' + Q R' R^-1, Q^T Q' is skew and R' R^-1 upper (Walter & Lehmann 2010)."""
     q, r = y
@@ -429,13 +431,20 @@ def qr(x: ArrayLike, mode: str = "reduced") -> Any:
     return r if mode == "r" else QRResult(q, r)
 
 
-def _inverse_gaps(op: str, x: Tensor, values: Tensor) -> Tensor:
-    """1/(values_j - values_i), 0 on the diagonal; LinAlgError where two are equal."""
+@by_value
+def _inverse_gaps(op: str, x: Tensor, values: Tensor, g: Tensor | None = None) -> Tensor:
+    """1/(values_j - values_i), 0 on the diagonal; LinAlgError where two are equal and their vectors count.
+
+    They do not if the cotangents g of the vectors, with more axes in front perhaps, are all 0.
+    """
     gaps = _shapes.expand_dims(values, -2) - _shapes.expand_dims(values, -1)
     eye = np.eye(values.shape[-1], dtype=bool)
-    plain = np.abs(_values(gaps)) + np.where(eye, np.inf, 0)
-    _refuse(op, x, plain.min((-2, -1), initial=np.inf) == 0, "has a repeated value: its vectors have no derivative")
-    return _core.where(eye, 0.0, 1.0 / _core.where(eye, 1.0, gaps))
+    equal = _values(gaps) == 0
+    repeated = (equal & ~eye).any((-2, -1))
+    if g is not None:
+        repeated = repeated & (_values(g) != 0).any((*range(g.ndim - x.ndim), -2, -1))
+    _refuse(op, x, repeated, "has a repeated value: its vectors have no derivative")
+    return _core.where(equal, 0.0, 1.0 / _core.where(equal, 1.0, gaps))
 
 
 @primitive
@@ -445,10 +454,8 @@ def _eigh(x: Any, lower: bool) -> Any:
 
 
 def _eigh_vjp(g: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor], x: Tensor, lower: bool) -> Tensor:
-    w, v = y
-    middle = _times_columns(_eye(v), g[0])
-    if np.any(_values(g[1])):  # values alone have a derivative also where they repeat
-        middle = middle + _inverse_gaps("eigh", x, w) * (_T(v) @ g[1])
+    w, v = y  # values alone have a derivative also where they repeat
+    middle = _times_columns(_eye(v), g[0]) + _inverse_gaps("eigh", x, w, g[1]) * (_T(v) @ g[1])
     return _symmetric(v @ middle @ _T(v))
 
 
@@ -513,6 +520,7 @@ def _svd(x: Any, full_matrices: bool) -> Any:
     return tuple(np.linalg.svd(x, full_matrices=full_matrices))
 
 
+@by_value
 def _svd_jvp(t: Tensor, y: tuple[Tensor, Tensor, Tensor], x: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
     """U' = U (F o (M S + S M^T)) + (I - U U^T) A' V / S, M = U^T A' V, F the inverse gaps of S^2 (Townsend 2016)."""
     u, s, vh = y
@@ -623,7 +631,7 @@ def vector_norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False, ord: fl
     x = asarray(x)
     x = _core.cast(x, "float64") if x.dtype.kind != "f" else x
     if ord == 2:
-        return _reductions._root(_core.sum(_core.square(x), axes(axis), keepdims))
+        return _core.root(_core.sum(_core.square(x), axes(axis), keepdims))
     if ord == 0:
         return _core.sum(_core.cast(x != 0, x.dtype), axes(axis), keepdims)
     size = _core.abs(x)
