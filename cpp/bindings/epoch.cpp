@@ -11,7 +11,7 @@ namespace wengert::bindings {
 Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, const Tensor& order, index_t batch_size,
              const py::object& report, double interval) {
   using Clock = std::chrono::steady_clock;
-  State& state = *reinterpret_cast<PyCompiled*>(compiled.ptr())->state;
+  State& state = state_of(compiled);
   const index_t rows = order.size(), batches = (rows + batch_size - 1) / batch_size;
   for (const Tensor& a : arrays)
     if (a.ndim() == 0) throw std::invalid_argument("fit: data need rows, got a 0-d array");
@@ -23,14 +23,12 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
   std::vector<Tensor> batch;
   std::vector<py::object> wrapped;
   Bound bound;
-  std::shared_ptr<engine::Program> program;
   auto last_report = Clock::now(), last_look = last_report;
   for (index_t b = 0; b < batches; ++b) {
     const index_t first = b * batch_size, n = std::min(batch_size, rows - first);
     if (batch.empty() || batch[0].shape()[0] != n) {
       batch.clear();
       wrapped.clear();
-      program = nullptr;
       for (const Tensor& a : arrays) {
         Shape shape = a.shape();
         shape[0] = n;
@@ -38,6 +36,7 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
         wrapped.push_back(py::reinterpret_steal<py::object>(wrap(batch.back())));
       }
     }
+    engine::settle(arrays);
     for (std::size_t k = 0; k < arrays.size(); ++k) {
       const auto width = static_cast<std::size_t>(batch[k].size() / n * size_of(batch[k].dtype()));
       for (index_t i = 0; i < n; ++i)
@@ -46,21 +45,8 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     }
     std::vector<PyObject*> args;
     for (const py::object& o : wrapped) args.push_back(o.ptr());
-    const auto n_args = static_cast<Py_ssize_t>(args.size());
     std::vector<Tensor> results;
-    if (!program)
-      if (const auto entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
-    if (program) {
-      const Turn turn(state, *program);
-      program->run(bound.pointers.data(), results);
-    } else {
-      const auto right = alone();
-      py::object out = py::reinterpret_steal<py::object>(record(state, args.data(), n_args, nullptr));
-      describe(out.ptr(), [&](PyObject* o) {
-        results.push_back(unwrap(o));
-        return results.back();
-      });
-    }
+    compute(state, {args.data(), static_cast<Py_ssize_t>(args.size()), nullptr}, bound, results);
     if (results.empty() || results[0].size() != 1)
       throw std::invalid_argument("fit: a training step must return its loss, one number");
     losses.data<double>()[b] = *cast(results[0], DType::f64).data<double>();
