@@ -22,6 +22,7 @@ struct Turns {
   std::condition_variable changed;
   std::uint64_t changes = 0;
   std::vector<Turn*> open;
+  int waiting = 0;
 
   static bool changes_leaf(const Turn& t, const Value* v) {
     return std::binary_search(t.claim_.changes.begin(), t.claim_.changes.end(), v);
@@ -45,12 +46,21 @@ struct Turns {
 
   // The caller holds the interpreter's lock, and gets it back before anything is looked at again.
   void wait_while(auto&& blocked) {
+    struct Waits {
+      Turns& all;
+      bool counted = false;
+      ~Waits() {
+        const std::lock_guard guard(all.lock);
+        all.waiting -= counted;
+      }
+    } waits{*this};
     while (true) {
       std::uint64_t seen;
       {
         const std::lock_guard guard(lock);
         if (!blocked()) return;
         seen = changes;
+        if (!std::exchange(waits.counted, true)) ++waiting;
       }
       {
         const Unlocked unlocked;
@@ -73,11 +83,19 @@ struct Turns {
     ++changes;
     changed.notify_all();
   }
-  void run_kernels(Turn* t, bool run) {
+  // Whether kernels may run without the interpreter's lock.
+  bool begin_kernels(Turn* t) {
+    if (t->claim_.changes.empty()) return true;
     const std::lock_guard guard(lock);
-    t->kernels_run_ = run;
-    kernels_running.fetch_add(run ? 1 : -1, std::memory_order_relaxed);
-    if (run) return;
+    if (waiting) return false;
+    kernels_running.fetch_add(1, std::memory_order_relaxed);
+    return t->kernels_run_ = true;
+  }
+  void end_kernels(Turn* t) {
+    if (!t->kernels_run_) return;
+    const std::lock_guard guard(lock);
+    t->kernels_run_ = false;
+    kernels_running.fetch_sub(1, std::memory_order_relaxed);
     ++changes;
     changed.notify_all();
   }
@@ -86,18 +104,23 @@ struct Turns {
   // the turns of the others are over.
   void before_fork() {
     const auto kernels_run = [this] { return any([](const Turn& t) { return t.kernels_run_; }); };
-    while (true) {
-      lock.lock();
-      if (!kernels_run()) return;
+    lock.lock();
+    ++waiting;
+    while (kernels_run()) {
       lock.unlock();
-      const Unlocked unlocked;
-      std::unique_lock guard(lock);
-      changed.wait(guard, [&] { return !kernels_run(); });
+      {
+        const Unlocked unlocked;
+        std::unique_lock guard(lock);
+        changed.wait(guard, [&] { return !kernels_run(); });
+      }
+      lock.lock();
     }
+    --waiting;
   }
   void in_child() {
     new (&lock) std::mutex;
     new (&changed) std::condition_variable;
+    waiting = 0;
     std::erase_if(open, [](const Turn* t) { return t->thread_ != std::this_thread::get_id(); });
     open_turns.store(static_cast<int>(open.size()), std::memory_order_relaxed);
   }
@@ -131,13 +154,12 @@ Turn::~Turn() {
 }
 
 Turn::Kernels::Kernels(Turn& turn, Readers readers) : turn_(turn) {
-  turns().run_kernels(&turn_, true);
-  unlocked_.emplace(std::move(readers));
+  if (turns().begin_kernels(&turn_)) unlocked_.emplace(std::move(readers));
 }
 
 Turn::Kernels::~Kernels() {
   unlocked_.reset();
-  turns().run_kernels(&turn_, false);
+  turns().end_kernels(&turn_);
 }
 
 bool may_begin(const Claim& claim, std::span<const Value* const> reads) {

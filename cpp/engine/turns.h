@@ -38,7 +38,8 @@ class Turn {
   ~Turn();
   Turn(const Turn&) = delete;
 
-  // Kernels that run without the interpreter's lock, and read these buffers beside what they change.
+  // Kernels that run without the interpreter's lock, and read these buffers beside what they change. With it, while
+  // somebody waits for leaves: who comes back at once for the next turn would never let him have it.
   class Kernels {
    public:
     Kernels(Turn& turn, Readers readers);
