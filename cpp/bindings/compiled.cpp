@@ -19,10 +19,13 @@ namespace {
 // Where the recording that this thread is in notes what modules it asks; null outside.
 thread_local std::vector<Mode>* modes_met = nullptr;
 
+PyObject* training_name = nullptr;  // "training"
+
 py::object training_of(PyObject* module) {
   const auto dict = py::reinterpret_steal<py::object>(PyObject_GenericGetDict(module, nullptr));
   if (!dict) throw py::error_already_set();
-  PyObject* mode = PyDict_GetItemString(dict.ptr(), "training");
+  PyObject* mode = PyDict_GetItemWithError(dict.ptr(), training_name);
+  if (!mode && PyErr_Occurred()) throw py::error_already_set();
   return py::reinterpret_borrow<py::object>(mode ? mode : Py_True);
 }
 
@@ -304,6 +307,7 @@ py::dict stats_of(const Entry& e) {
 }  // namespace
 
 void bind_compile(py::module_& m) {
+  training_name = PyUnicode_InternFromString("training");
   m.attr("CompiledBase") = py::handle(reinterpret_cast<PyObject*>(make_compiled_type()));
   // Python before 3.12 does not pass the fast way of calling on to derived classes.
   m.def("set_compiled_type",

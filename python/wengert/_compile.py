@@ -19,27 +19,32 @@ import numpy as np
 from wengert import _core, _tree
 from wengert._tensor import Tensor, asarray
 
+_Method = types.MethodType
+
 
 class Compiled(_core.CompiledBase):
     """A function made by :func:`wengert.compile`. Call it like the function."""
 
     function: Callable[..., Any]
     limit: int
-    methods: dict[int, tuple[weakref.ref[Any], Compiled]]  # by the id of the object that each belongs to
+    methods: dict[int, Compiled]  # by the id of the object that each belongs to
+    life: weakref.ref[Any]  # of that object
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else types.MethodType(self._for(instance), instance)
+        if instance is None:
+            return self
+        return _Method(self.methods.get(id(instance)) or self._for(instance), instance)
 
     def _for(self, instance: Any) -> Compiled:
         """The recordings of a method for one object, which live as long as it does and do not hold it."""
         key, methods = id(instance), self.methods
-        if key not in methods:
-            try:
-                life = weakref.ref(instance, lambda _: methods.pop(key, None))
-            except TypeError:  # nothing tells when it is gone: the object is an argument like others
-                return self
-            methods[key] = (life, _made(self.function, self.limit, method=True))
-        return methods[key][1]
+        try:
+            life = weakref.ref(instance, lambda _: methods.pop(key, None))
+        except TypeError:  # nothing tells when it is gone: the object is an argument like others
+            return self
+        own = _made(self.function, self.limit, method=True)
+        own.life = life
+        return methods.setdefault(key, own)
 
     def stats(self) -> list[dict[str, Any]]:
         """One dict a recording, the latest used first: its arguments, what each pass did, steps, bytes, replays."""
