@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import itertools
 import math
 import struct
 import threading
@@ -144,7 +146,7 @@ def test_fit_sees_what_a_callback_freezes() -> None:
 
     optimizer = wg.optim.SGD(model.parameters(), lr=0.01)
     wg.nn.fit(model, x, x[:, :1], wg.nn.mse_loss, optimizer, batch_size=8, epochs=4, on_epoch=on_epoch)
-    moved = [{n for n in a if a[n] != b[n]} for a, b in zip(states, states[1:], strict=False)]
+    moved = [{n for n in a if a[n] != b[n]} for a, b in itertools.pairwise(states)]
     statistics = {n for n in states[0] if "running" in n}
     assert statistics and not (moved[0] | moved[1]) & (statistics | {"2.weight"})
     assert statistics < moved[2] and "2.weight" not in moved[2] and "2.bias" in moved[0]
@@ -272,7 +274,6 @@ def test_a_method_has_its_recordings_per_object() -> None:
 
 
 def test_a_copy_of_an_object_does_not_share_its_recordings() -> None:
-    import copy
 
     model = Model(2.0)
     model.method(np.ones(1)), model.method(np.ones(1))
@@ -353,7 +354,7 @@ class Holder:
     ],
 )
 def test_results_that_a_replay_could_not_renew_are_refused(result: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match="compile: the function returned an? "):
+    with pytest.raises(TypeError, match=r"compile: the function returned an? "):
         wg.compile(result)(ONES)
 
 
@@ -428,7 +429,9 @@ def test_profile_leaves_everything_as_it_was(optimizer: str, clears: bool) -> No
     before, views = state(), [p.numpy() for p in model.parameters()]
     copies = [v.copy() for v in views]
     assert len(f.profile(x, repeats=3).steps) == f.stats()[0]["steps"]
-    assert state() == before and all(p.grad.tolist() == g.tolist() for p, g in zip(model.parameters(), held, strict=True))
+    assert state() == before and all(
+        p.grad.tolist() == g.tolist() for p, g in zip(model.parameters(), held, strict=True)
+    )
     assert all(np.array_equal(v, c) for v, c in zip(views, copies, strict=True))
 
 

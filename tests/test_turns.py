@@ -94,7 +94,9 @@ def test_no_update_is_lost_and_no_view_changes(n: int, seed: int) -> None:
 def test_recordings_are_whole_too(n: int) -> None:
     w = leaf(n)
     f = wg.compile(lambda x: w.assign(w + x))
-    in_threads(8, lambda k: [(f if k % 2 else wg.compile(lambda x: w.assign(w + x)))(np.float64(1.0)) for _ in range(5)])
+    in_threads(
+        8, lambda k: [(f if k % 2 else wg.compile(lambda x: w.assign(w + x)))(np.float64(1.0)) for _ in range(5)]
+    )
     np.testing.assert_array_equal(w, np.full(n, 40.0))
 
 

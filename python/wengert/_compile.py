@@ -109,9 +109,13 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False, 
 
     Arrays (tensors, NumPy arrays and scalars, also nested in dicts, lists and tuples) are the inputs of a replay, known
     by dtype and shape. Python numbers, strings and control flow are frozen: another value means another recording, of
-    which there may be ``limit``. Parameters, optimizer state and other leaves are live: a replay reads and updates them
-    in place. The results are constants. With ``check``, every replay is compared, bit by bit, with the plain function.
-    TypeError names the Python line that takes a number out of a tensor (``float(x)``, ``if x > 0``) while recording.
+    which there may be ``limit``. NumPy arrays from outside of the function are frozen too. Parameters, optimizer state
+    and other leaves are live: a replay reads and updates them in place. The results are constants. With ``check``,
+    every replay is compared, bit by bit, with the plain function.
+    A method that is decorated has its recordings per object, which live as long as the object and do not hold it.
+    TypeError if the function is a generator or coroutine, or returns something that a replay could not make anew;
+    ValueError if arguments or results are nested more than 100 deep. TypeError names the Python line that takes a
+    number out of a tensor (``float(x)``, ``if x > 0``) while recording.
 
     >>> import numpy as np, wengert as wg
     >>> @wg.compile
@@ -127,7 +131,9 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False, 
     for is_kind, kind in _CANNOT_REPLAY.items():
         if is_kind(function):
             name = getattr(function, "__qualname__", "it")
-            raise TypeError(f"compile: {name} is {kind}, whose run a replay cannot produce anew; return a list or tuple")
+            raise TypeError(
+                f"compile: {name} is {kind}, whose run a replay cannot produce anew; return a list or tuple"
+            )
     compiled = _made(function, limit)
     return Checked(compiled, function) if check else compiled
 
@@ -203,7 +209,9 @@ def _same_bits(what: str, replayed: Any, eager: Any) -> None:
     if replayed is eager:
         return
     if replayed is None or eager is None:
-        raise AssertionError(f"compile: {what} differs between replay and the plain function: {replayed} against {eager}")
+        raise AssertionError(
+            f"compile: {what} differs between replay and the plain function: {replayed} against {eager}"
+        )
     a, b = (asarray(x).detach().numpy() for x in (replayed, eager))
     if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
         raise AssertionError(f"compile: {what} differs between replay and the plain function: {a} against {b}")
