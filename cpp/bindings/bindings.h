@@ -7,7 +7,8 @@ void bind_elementwise(py::module_& m);  // one function per line of the page of 
 void bind_functions(py::module_& m);    // matmul, reductions, shapes, indexing
 void bind_autodiff(py::module_& m);     // sweeps, tapes, updates in place
 void bind_primitive(py::module_& m);    // ops written in Python
-void bind_compile(py::module_& m);
-void bind_plan(py::module_& m);      // recordings to replay
+void bind_compile(py::module_& m);      // recordings to replay
+void bind_plan(py::module_& m);         // the planner's passes, one by one
+PyObject* python_of(const Attrs* a);    // what a primitive keeps there; null if these are not a primitive's
 void bind_kernels(py::module_& m);      // single kernels of a chosen ISA, for tests and benchmarks
 }  // namespace wengert::bindings

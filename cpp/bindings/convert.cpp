@@ -4,16 +4,18 @@
 #include <cstring>
 
 #include "bindings/tensor_type.h"
+#include "engine/turns.h"
 
 namespace wengert::bindings {
 
-py::object numpy_dtype(DType t) {
-  static PyObject* const all[] = {py::dtype::of<float>().release().ptr(), py::dtype::of<double>().release().ptr(),
-                                  py::dtype::of<index_t>().release().ptr(), py::dtype::of<bool>().release().ptr()};
-  return py::reinterpret_borrow<py::object>(all[static_cast<int>(t)]);
-}
-
 namespace {
+// Looked up once and for all, when the module is imported: a static initialised by a call of Python would wait for the
+// interpreter while others wait for the static.
+struct {
+  PyObject *dtypes[4], *asarray, *ascontiguousarray;
+  PyTypeObject* generic;
+} numpy;
+
 // The element type that stands for a NumPy dtype: whole numbers of any width become int64.
 DType dtype_of_numpy(const py::dtype& d) {
   const char kind = d.kind();
@@ -30,16 +32,17 @@ void let_go(void* owner) {
   Py_DECREF(static_cast<PyObject*>(owner));
 }
 
+// A recording freezes the arrays that it meets, like all else that is Python's: it copies them.
 Tensor from_array(py::array a, bool borrow) {
+  if (const engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) borrow = false;
   const DType dtype = dtype_of_numpy(a.dtype());
   py::object want = numpy_dtype(dtype);
   std::vector<index_t> dims(a.shape(), a.shape() + a.ndim());
   const bool direct = a.dtype().is(want) && (a.flags() & py::array::c_style) &&
                       reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::size_t>(size_of(dtype)) == 0;
   if (!direct) {
-    static PyObject* ascontiguous = py::object(py::module_::import("numpy").attr("ascontiguousarray")).release().ptr();
     const auto ndim = a.ndim();
-    a = py::reinterpret_borrow<py::object>(ascontiguous)(a, want);
+    a = py::reinterpret_borrow<py::object>(numpy.ascontiguousarray)(a, want);
     if (ndim == 0) a = a.reshape(std::vector<py::ssize_t>{});
   }
   const auto bytes = static_cast<std::size_t>(a.nbytes());
@@ -58,6 +61,22 @@ Tensor from_array(py::array a, bool borrow) {
   return t;
 }
 }  // namespace
+
+void look_up_numpy() {
+  const py::module_ np = py::module_::import("numpy");
+  const auto kept = [](py::object o) { return o.release().ptr(); };
+  numpy = {{kept(py::dtype::of<float>()), kept(py::dtype::of<double>()), kept(py::dtype::of<index_t>()),
+            kept(py::dtype::of<bool>())},
+           kept(np.attr("asarray")),
+           kept(np.attr("ascontiguousarray")),
+           reinterpret_cast<PyTypeObject*>(kept(np.attr("generic")))};
+}
+
+py::object numpy_dtype(DType t) { return py::reinterpret_borrow<py::object>(numpy.dtypes[static_cast<int>(t)]); }
+
+bool is_numpy_scalar(PyObject* o) { return PyObject_TypeCheck(o, numpy.generic); }
+
+DType dtype_of_array(py::handle array) { return dtype_of_numpy(array.attr("dtype")); }
 
 DType dtype_from_python(py::handle dtype) {
   const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
@@ -82,8 +101,7 @@ Tensor to_tensor(PyObject* o, bool borrow) {
         throw TypeError("a list of tensors that require gradients does not become a tensor: use wg.stack(list)");
     }
   }
-  static PyObject* asarray = py::object(py::module_::import("numpy").attr("asarray")).release().ptr();
-  py::array a = py::reinterpret_borrow<py::object>(asarray)(py::handle(o));
+  py::array a = py::reinterpret_borrow<py::object>(numpy.asarray)(py::handle(o));
   return from_array(std::move(a), borrow && is_array);
 }
 
@@ -107,6 +125,7 @@ bool to_operand(PyObject* o, Tensor& out) {
 }
 
 py::object to_numpy(const Tensor& t) {
+  engine::settle(t);
   // The array keeps the memory, not the node: what happened to the tensor later does not show.
   engine::Buffer* buffer = engine::node(t)->buffer;
   buffer->retain();

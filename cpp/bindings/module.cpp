@@ -20,6 +20,10 @@ void acquire_interpreter(void* released) {
   }
 }
 
+void look_for_signals() {
+  if (PyGILState_Check() && PyErr_CheckSignals()) throw pybind11::error_already_set();
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -35,10 +39,11 @@ PYBIND11_MODULE(_core, m) {
     }
   });
 
+  wb::look_up_numpy();
   m.attr("TensorBase") = pybind11::handle(reinterpret_cast<PyObject*>(wb::make_tensor_type()));
   m.def("set_tensor_type", [](pybind11::type t) { wb::set_tensor_type(reinterpret_cast<PyTypeObject*>(t.ptr())); });
 
-  wengert::engine::interpreter_lock = {release_interpreter, acquire_interpreter};
+  wengert::engine::interpreter_lock = {release_interpreter, acquire_interpreter, look_for_signals};
 
   wb::bind_elementwise(m);
   wb::bind_functions(m);

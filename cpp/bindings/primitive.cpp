@@ -24,6 +24,14 @@ struct Call final : Attrs {
   }
 };
 
+}  // namespace
+
+PyObject* python_of(const Attrs* a) {
+  const auto* call = dynamic_cast<const Call*>(a);
+  return call ? call->python : nullptr;
+}
+
+namespace {
 py::handle python(Params p) { return static_cast<const Call*>(p.attrs)->python; }
 
 class Primitive final : public Op {
@@ -31,6 +39,7 @@ class Primitive final : public Op {
   explicit Primitive(std::string name) : Op("", ~0u), text_(std::move(name)) {
     Op::name = text_.c_str();
     long_from = std::numeric_limits<index_t>::max();  // it is Python
+    calls_back = true;
   }
 
   void run(const Array* in, int n, const Array& out, Params p) const override {

@@ -110,6 +110,7 @@ double only_number(PyObject* self, const char* how) {
   const Tensor t = unwrap(self);
   if (t.size() != 1) throw TypeError(std::string(how) + " needs a tensor of one element, got shape " + t.shape().str());
   refuse_escape(t, how);
+  engine::settle(t);
   switch (t.dtype()) {
     case DType::f32:
       return *t.data<float>();
@@ -138,6 +139,7 @@ PyObject* as_index(PyObject* self) {
       throw TypeError("only an integer tensor of one element can be an index, got " + std::string(name_of(t.dtype())) +
                       " of shape " + t.shape().str());
     refuse_escape(t, "an index");
+    engine::settle(t);
     return PyLong_FromLongLong(*t.data<index_t>());
   });
 }
@@ -192,8 +194,12 @@ int set_requires_grad(PyObject* self, PyObject* to, void*) {
 }
 PyObject* get_grad(PyObject* self, void*) {
   auto* n = static_cast<engine::Node*>(value_of(self));
-  if (n->op || !n->adjoint) Py_RETURN_NONE;
-  return guarded([&] { return wrap(engine::handle(n->adjoint)); });
+  if (n->op) Py_RETURN_NONE;
+  return guarded([&]() -> PyObject* {
+    engine::settle(unwrap(self));
+    if (!n->adjoint) Py_RETURN_NONE;
+    return wrap(engine::handle(n->adjoint));
+  });
 }
 int set_grad(PyObject* self, PyObject* to, void*) {
   return guarded<int>(
@@ -208,6 +214,8 @@ int set_grad(PyObject* self, PyObject* to, void*) {
                                         g.shape().str());
           g = cast(g, n->dtype);
         }
+        const Tensor leaf = unwrap(self);
+        engine::may_change({&leaf, 1});
         Tensor(std::exchange(n->adjoint, g.take()));
         if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling)
           tape->grad_writes.push_back(engine::handle(n));
@@ -335,8 +343,13 @@ PyObject* wrap(Tensor t) {
 namespace {
 // The line of the caller's Python program, outside of this package.
 std::string python_line() {
-  static const std::string package =
-      py::str(py::module_::import("os.path").attr("dirname")(py::module_::import("wengert").attr("__file__")));
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<std::string> store;
+  const std::string& package = store
+                                   .call_once_and_store_result([] {
+                                     return std::string(py::str(py::module_::import("os.path").attr("dirname")(
+                                         py::module_::import("wengert").attr("__file__"))));
+                                   })
+                                   .get_stored();
   PyFrameObject* frame = PyEval_GetFrame();
   for (py::object f = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(frame)); f && !f.is_none();
        f = f.attr("f_back")) {

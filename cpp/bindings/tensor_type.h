@@ -27,6 +27,9 @@ Tensor to_tensor(PyObject* o, bool borrow = false);
 bool to_operand(PyObject* o, Tensor& out);
 py::object to_numpy(const Tensor& t);  // a read-only view
 py::object numpy_dtype(DType t);
+bool is_numpy_scalar(PyObject* o);
+DType dtype_of_array(py::handle array);     // of the tensor that an array or NumPy scalar becomes
+void look_up_numpy();                       // what the above need, when the module is imported
 DType dtype_from_python(py::handle dtype);  // anything that numpy.dtype accepts
 
 // One elementwise function on Python operands; whole-number arrays go to NumPy.

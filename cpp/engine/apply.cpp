@@ -3,7 +3,8 @@
 #include <cstring>
 #include <optional>
 
-#include "engine/node.h"
+#include "engine/program.h"
+#include "engine/turns.h"
 #include "ops/functions.h"
 
 namespace wengert {
@@ -19,6 +20,7 @@ engine::Readers readers_of(std::span<const Tensor> inputs) {
 }  // namespace
 
 Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape shape, index_t word, AttrsRef attrs) {
+  engine::settle(inputs);
   const engine::ThreadState& state = engine::thread_state();
   bool differentiate = false;
   if (state.grad_enabled && op.differentiable)
@@ -84,14 +86,17 @@ void record_initial_value(const Tensor& leaf) {
 }  // namespace
 
 void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
+  const auto is_changed = [&](std::size_t k) { return op.writes_to(k) && in[k]; };
   for (std::size_t k = 0; k < in.size(); ++k)
-    if (op.writes_to(k) && in[k] && engine::node(in[k])->op)
+    if (is_changed(k) && engine::node(in[k])->op)
       throw std::runtime_error(std::string(op.name) + ": only leaves can be changed in place, operand " +
                                std::to_string(k) + " is the result of " + engine::node(in[k])->op->name);
+  engine::may_change(in);  // what is only read may be one that another thread is about to change
   for (std::size_t k = 0; k < in.size(); ++k)
-    if (op.writes_to(k) && in[k]) {
+    if (is_changed(k)) {
       record_initial_value(in[k]);
       engine::writable_data(in[k]);
+      engine::follow_argument(in[k]);
     }
   std::vector<Array> arrays;
   for (const Tensor& t : in)

@@ -5,6 +5,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "engine/turns.h"
+
 namespace wengert {
 
 std::string Shape::str() const {
@@ -130,6 +132,7 @@ void give_up_inputs(Node* n) {
 
 Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alias) {
   const auto bytes = static_cast<std::size_t>(checked_bytes(dtype, shape));
+  if (alias) settle(*alias);
   void* memory = allocate(sizeof(Node) + n_inputs * sizeof(Node*));
   Node* n = new (memory) Node;
   n->dtype = dtype;

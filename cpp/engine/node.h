@@ -27,6 +27,9 @@ struct Tape {
   std::vector<std::pair<Tensor, Tensor>> grad_reads;  // leaves whose earlier .grad was added to, and that .grad
   std::vector<Tensor> grad_writes;                    // leaves whose .grad was set
   std::vector<Tensor> grad_absent;                    // leaves that had none when a backward came to them first
+  std::vector<std::pair<Tensor, Tensor>> stand_ins;   // of arguments that are leaves, each with its leaf
+  bool argument_changed = false;                      // one of these leaves was changed in place
+  Tape* before = nullptr;                             // what the thread records on otherwise
   std::recursive_mutex sweeping;                      // one sweep at a time, which uses the nodes' adjoints; they nest
   std::atomic<std::uint32_t> refs{1};
 
@@ -102,6 +105,7 @@ struct GradMode {
 struct InterpreterLock {
   void* (*release)() = nullptr;  // null if this thread does not hold it
   void (*acquire)(void* released) = nullptr;
+  void (*look_for_signals)() = nullptr;  // throws, as for Ctrl-C; by who waits
 };
 extern InterpreterLock interpreter_lock;
 

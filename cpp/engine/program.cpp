@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <unordered_map>
 
 #include "engine/step.h"
 
@@ -20,16 +21,32 @@ struct ArgumentOp final : Op {
 };
 const ArgumentOp argument_op;
 
+constexpr double long_work = 5e-5;  // seconds from which a replay lets other threads run
+
 Tensor cut_off(const Tensor& t) { return create(t.dtype(), t.shape(), 0, &t); }
+
+// Whether the leaves that the recording has met, and that somebody else holds, require gradients.
+std::vector<std::pair<Tensor, bool>> requires_grad_of(const Tape& recording) {
+  std::unordered_map<Value*, std::uint32_t> uses;
+  for (const Tensor& t : recording.operands) ++uses[t.get()];
+  std::vector<std::pair<Tensor, bool>> all;
+  for (auto [v, n] : uses) {
+    const auto held = static_cast<std::uint32_t>(v->counts.load(std::memory_order_relaxed));
+    const bool by_recording = held == 2 * n;  // in `operands` and as an operand
+    if (is_float(v->dtype) && !by_recording) all.emplace_back(handle(v), v->requires_grad);
+  }
+  return all;
+}
 }  // namespace
 
-Recording::Recording() : tape_(new Tape), before_(thread_state().tape) {
+Recording::Recording() : tape_(new Tape) {
+  tape_->before = &current_tape();
   tape_->keep = tape_->compiling = true;
   thread_state().tape = tape_;
 }
 
 Recording::~Recording() {
-  thread_state().tape = before_;
+  thread_state().tape = tape_->before;
   tape_->keep = tape_->compiling = false;
   for (const Tensor& leaf : tape_->grad_writes) {  // gradients outlive the recording
     Node* n = node(leaf);
@@ -39,6 +56,7 @@ Recording::~Recording() {
   tape_->grad_reads.clear();
   tape_->grad_writes.clear();
   tape_->grad_absent.clear();
+  tape_->stand_ins.clear();
   // From the last node on, so that each is freed when its turn comes.
   for (auto kept = std::exchange(tape_->kept, {}); !kept.empty();) kept.pop_back();
   tape_->operands.clear();
@@ -46,7 +64,12 @@ Recording::~Recording() {
 }
 
 std::shared_ptr<Program> Recording::freeze(std::span<const Tensor> arguments, std::span<Tensor> results) {
-  auto program = std::make_shared<Program>(plan::plan(*tape_, arguments, results));
+  std::shared_ptr<Program> program;
+  if (!tape_->argument_changed) {
+    auto requires_grad = requires_grad_of(*tape_);
+    program = std::make_shared<Program>(plan::plan(*tape_, arguments, results));
+    program->prepare(std::move(requires_grad));
+  }
   for (Tensor& t : results) t = cut_off(t);
   return program;
 }
@@ -85,19 +108,55 @@ Program::~Program() {
 bool Program::applies() const {
   const auto has_grad = [](const Tensor& leaf) { return node(leaf)->adjoint != nullptr; };
   return std::all_of(grad_reads_.begin(), grad_reads_.end(), [&](auto& r) { return has_grad(r.second); }) &&
-         std::none_of(grad_absent_.begin(), grad_absent_.end(), has_grad);
+         std::none_of(grad_absent_.begin(), grad_absent_.end(), has_grad) &&
+         std::all_of(requires_grad_.begin(), requires_grad_.end(),
+                     [](auto& r) { return r.first.requires_grad() == r.second; });
 }
 
-bool Program::sets_grad() const {
-  return std::any_of(outputs_.begin(), outputs_.end(), [](const Output& o) { return bool(o.leaf); });
+std::vector<Tensor> Program::graded() const {
+  std::vector<Tensor> all = grad_clears_;
+  for (const Output& o : outputs_)
+    if (o.leaf) all.push_back(o.leaf);
+  return all;
 }
 
-bool Program::changes_leaves() const { return !written_.empty() || !grad_clears_.empty() || sets_grad(); }
+// What is known once all steps are there.
+void Program::prepare(Modes requires_grad) {
+  requires_grad_ = std::move(requires_grad);
+  for (const Tensor& t : written_) changes_.push_back(t.get());
+  for (const Tensor& t : graded()) changes_.push_back(t.get());
+  std::sort(changes_.begin(), changes_.end());
+  calls_back_ = std::any_of(steps_.begin(), steps_.end(), [](auto& step) { return step->calls_back; });
+  divided_ = calls_back_ || work_ > long_work;
+}
 
-void Program::bind(const void* const* arguments) {
+bool Program::may_begin(std::span<const Argument> arguments) const {
+  if (!open_turns.load(std::memory_order_relaxed)) return true;
+  std::vector<const Value*> reads;
+  for (auto& [slot, t] : externals_) reads.push_back(t.get());
+  for (const Argument& a : arguments)
+    if (a.tensor) reads.push_back(a.tensor);
+  return engine::may_begin(claim(), reads);
+}
+
+bool Program::changes_one_of(std::span<const Argument> arguments) const {
+  if (written_.empty()) return false;
+  return std::any_of(arguments.begin(), arguments.end(), [&](const Argument& a) {
+    return std::any_of(written_.begin(), written_.end(), [&](const Tensor& t) { return t.get() == a.tensor; });
+  });
+}
+
+void Program::bind_leaves() {
   for (const Tensor& leaf : written_) writable_data(leaf);
   for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.get()->data;
-  for (auto [slot, k] : arguments_) slots_[static_cast<std::size_t>(slot)] = const_cast<void*>(arguments[k]);
+}
+
+void Program::bind(std::span<const Argument> arguments, bool grads_in_place) {
+  bind_leaves();
+  for (auto [slot, k] : arguments_) {
+    const Argument& a = arguments[static_cast<std::size_t>(k)];
+    slots_[static_cast<std::size_t>(slot)] = a.tensor ? a.tensor->data : const_cast<void*>(a.data);
+  }
   for (auto& [slot, leaf] : grad_reads_)
     if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = node(leaf)->adjoint->data;
   for (Output& o : outputs_) {
@@ -106,7 +165,7 @@ void Program::bind(const void* const* arguments) {
       // Nobody holds it but the pool and, for a gradient, the leaf that it will be given to again.
       const std::uint64_t holders = 1 + (o.leaf && node(o.leaf)->adjoint == t.get());
       if (t.get()->counts.load(std::memory_order_acquire) == holders * Value::reader && node(t)->buffer->unique() &&
-          !(o.adds && holders == 2)) {
+          !(holders == 2 && (o.adds || !grads_in_place))) {
         o.current = t;
         break;
       }
@@ -122,15 +181,6 @@ void Program::bind(const void* const* arguments) {
   }
 }
 
-// What is not the program's own.
-Readers Program::readers() const {
-  Readers r;
-  for (auto& [slot, t] : externals_) r.add(node(t)->buffer);
-  for (auto& [slot, leaf] : grad_reads_)
-    if (slot >= 0) r.add(static_cast<Node*>(node(leaf)->adjoint)->buffer);
-  return r;
-}
-
 void Program::deliver(std::vector<Tensor>& results) {
   results.clear();
   for (const Tensor& leaf : grad_clears_) Tensor(std::exchange(node(leaf)->adjoint, nullptr));
@@ -143,17 +193,49 @@ void Program::deliver(std::vector<Tensor>& results) {
   }
 }
 
-void Program::run(const void* const* arguments, std::vector<Tensor>& results) {
+Program::Outcome Program::run(std::span<const Argument> arguments, std::vector<Tensor>& results) {
+  if (!may_begin(arguments) || changes_one_of(arguments)) return Outcome::refused;
+  if (!applies()) return Outcome::no_longer_applies;
+  std::optional<Turn> turn;
+  if (divided_) turn.emplace(claim());
   bind(arguments);
-  {
-    // Adding to a .grad is one step from reading the old one on, or another thread's share could be lost.
-    const bool adds_up = sets_grad() && !(grad_reads_.empty() && grad_absent_.empty());
-    std::optional<Unlocked> unlocked;
-    if (work_ > 5e-5 && !adds_up) unlocked.emplace(readers());
+  if (turn)
+    run_divided(*turn, arguments);
+  else
     for (auto& step : steps_) step->run(slots_.data());
-  }
   deliver(results);
   ++replays_;
+  return Outcome::done;
+}
+
+// Kernels without the lock of the interpreter, the rest with it. Python may change any leaf.
+void Program::run_divided(Turn& turn, std::span<const Argument> arguments) {
+  Readers once;  // what is looked up but once
+  for (const Argument& a : arguments)
+    if (a.tensor) once.add(a.tensor->buffer);
+  for (auto& [slot, leaf] : grad_reads_)
+    if (slot >= 0) once.add(static_cast<Node*>(node(leaf)->adjoint)->buffer);
+  for (auto step = steps_.begin(); step != steps_.end();) {
+    const auto end = std::find_if(step, steps_.end(), [](auto& s) { return s->calls_back; });
+    if (step != end) {
+      Readers leaves;
+      for (auto& [slot, t] : externals_) leaves.add(node(t)->buffer);
+      std::optional<Turn::Kernels> without_lock;
+      if (work_ > long_work) without_lock.emplace(turn, std::move(leaves));
+      for (; step != end; ++step) (*step)->run(slots_.data());
+    }
+    if (step == steps_.end()) break;
+    (*step++)->run(slots_.data());
+    may_begin(arguments);
+    bind_leaves();
+  }
+}
+
+std::vector<const Attrs*> Program::attrs() const {
+  std::vector<const Attrs*> all;
+  for (const auto& step : steps_)
+    if (const Attrs* a = step->attrs(); a && a->refs.load(std::memory_order_relaxed) == 1) all.push_back(a);
+  return all;
 }
 
 std::string Program::str() const {
@@ -162,19 +244,36 @@ std::string Program::str() const {
   return s;
 }
 
-std::vector<StepProfile> Program::profile(const void* const* arguments, int repeats) {
+std::vector<StepProfile> Program::profile(std::span<const Argument> arguments, int repeats) {
+  if (!may_begin(arguments)) throw std::runtime_error("profile: this very program is running");
   std::vector<StepProfile> rows;
   for (const auto& step : steps_) rows.push_back({step->str(), 0, step->flops, step->bytes});
   std::vector<std::vector<double>> times(steps_.size());
-  for (int r = 0; r < repeats; ++r) {
-    bind(arguments);
-    for (std::size_t i = 0; i < steps_.size(); ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      steps_[i]->run(slots_.data());
-      times[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  std::vector<std::vector<char>> before;
+  for (const Tensor& leaf : written_) {
+    const char* data = leaf.data<char>();
+    before.emplace_back(data, data + leaf.size() * size_of(leaf.dtype()));
+  }
+  const Turn turn(claim());
+  const auto put_back = [&] {
+    for (std::size_t k = 0; k < written_.size(); ++k)
+      std::copy(before[k].begin(), before[k].end(), static_cast<char*>(writable_data(written_[k])));
+    for (Output& o : outputs_) o.current = {};
+  };
+  try {
+    for (int r = 0; r < repeats; ++r) {
+      bind(arguments, false);
+      for (std::size_t i = 0; i < steps_.size(); ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        steps_[i]->run(slots_.data());
+        times[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        if (steps_[i]->calls_back) bind_leaves();
+      }
+      put_back();
     }
-    std::vector<Tensor> results;
-    deliver(results);
+  } catch (...) {
+    put_back();
+    throw;
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::nth_element(times[i].begin(), times[i].begin() + repeats / 2, times[i].end());
@@ -186,7 +285,21 @@ std::vector<StepProfile> Program::profile(const void* const* arguments, int repe
 Tensor argument_node(const Tensor& x) {
   Tensor out = create(x.dtype(), x.shape(), 0, &x);
   record(node(out), argument_op, {});
+  if (!node(x)->op) thread_state().tape->stand_ins.emplace_back(out, x);
   return out;
+}
+
+void follow_argument(const Tensor& leaf) {
+  Tape* tape = thread_state().tape;
+  if (!tape || !tape->compiling) return;
+  for (auto& [stand_in, argument] : tape->stand_ins)
+    if (argument.get() == leaf.get()) {
+      Node* n = node(stand_in);
+      node(leaf)->buffer->retain();
+      std::exchange(n->buffer, node(leaf)->buffer)->release();
+      n->data = leaf.get()->data;
+      tape->argument_changed = true;
+    }
 }
 
 bool is_replayed(const Tensor& t) {

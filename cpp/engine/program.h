@@ -2,11 +2,10 @@
 // step is a kernel call with its pointers already in place.
 #pragma once
 #include <memory>
-#include <mutex>
 #include <string>
 
-#include "engine/node.h"
 #include "engine/plan/plan.h"
+#include "engine/turns.h"
 
 namespace wengert::engine {
 
@@ -29,15 +28,20 @@ class Recording {
   Recording();
   ~Recording();
   Recording(const Recording&) = delete;
-  std::shared_ptr<Program> freeze(std::span<const Tensor> arguments,
-                                  std::span<Tensor> results);  // cuts the results off
+  // Cuts the results off. Null if it cannot be replayed, for an argument is a leaf that was changed in place.
+  std::shared_ptr<Program> freeze(std::span<const Tensor> arguments, std::span<Tensor> results);
   // The planner's code after these passes alone (plan/plan.h).
   std::string text(std::span<const Tensor> arguments, std::span<const Tensor> results,
                    std::span<const std::string> passes) const;
 
  private:
   Tape* tape_;
-  Tape* before_;
+};
+
+// What a replay reads in the place of an argument: a tensor, or plain memory.
+struct Argument {
+  const Node* tensor;
+  const void* data;
 };
 
 class Program {
@@ -46,25 +50,38 @@ class Program {
   ~Program();
   Program(const Program&) = delete;
 
-  // One replay. The caller has checked that the arguments have the recorded shapes and dtypes, sees to it that they
-  // stay as they are, and holds `lock`. A long replay gives up the lock of the interpreter meanwhile.
-  // On an exception, leaves that had not been written to yet are as before.
-  void run(const void* const* arguments, std::vector<Tensor>& results);
-  // The recorded situation still holds: the same leaves have a .grad to add to as at the recording.
+  // One replay, when its turn has come. The caller has checked that the arguments have the recorded shapes and dtypes
+  // and that the program `applies`, and keeps the arguments alive; tensors may be changed by other threads meanwhile. A
+  // long replay gives up the lock of the interpreter. On an exception, leaves that had not been written to yet are as
+  // before.
+  enum class Outcome {
+    done,
+    no_longer_applies,  // another thread came first
+    refused,            // only the plain function will do: an argument is a leaf that the program changes, or this is a
+  };  // part of a turn and the program is in use
+  Outcome run(std::span<const Argument> arguments, std::vector<Tensor>& results);
+  // The recorded situation still holds: the same leaves require gradients and have a .grad to add to.
   bool applies() const;
 
   const plan::Counts& counts() const { return counts_; }
   index_t replays() const { return replays_; }
-  std::string str() const;  // the planned steps, one a line
-  std::vector<StepProfile> profile(const void* const* arguments, int repeats);
+  std::string str() const;                  // the planned steps, one a line
+  std::vector<const Attrs*> attrs() const;  // of its steps, if nobody else holds them
+  // Times each step; all leaves are afterwards as before. The program applies.
+  std::vector<StepProfile> profile(std::span<const Argument> arguments, int repeats);
   std::span<const Tensor> written() const { return written_; }  // leaves that a replay changes in place
-  bool changes_leaves() const;                                  // these, or their .grad
-  std::mutex lock;
+  std::vector<Tensor> graded() const;                           // leaves whose .grad it sets or takes away
 
  private:
-  void bind(const void* const* arguments);
-  Readers readers() const;
-  bool sets_grad() const;
+  friend class Recording;
+  using Modes = std::vector<std::pair<Tensor, bool>>;
+  void prepare(Modes requires_grad);
+  Claim claim() const { return {changes_, this, calls_back_, false}; }
+  bool may_begin(std::span<const Argument> arguments) const;
+  bool changes_one_of(std::span<const Argument> arguments) const;
+  void bind(std::span<const Argument> arguments, bool grads_in_place = true);
+  void bind_leaves();
+  void run_divided(Turn& turn, std::span<const Argument> arguments);
   void deliver(std::vector<Tensor>& results);
 
   // A result or gradient lives in one of a few tensors, whichever nobody outside holds any more.
@@ -87,10 +104,17 @@ class Program {
   plan::Counts counts_;
   index_t replays_ = 0;
   double work_ = 0;  // rough seconds of one replay
+
+  std::vector<const Value*> changes_;  // see Claim
+  Modes requires_grad_;                // of leaves that somebody may switch
+  bool calls_back_ = false;
+  bool divided_ = false;  // gives up the lock of the interpreter in the middle
 };
 
 // A stand-in for an argument: a constant with a place on the recording.
 Tensor argument_node(const Tensor& x);
+// While recording: the stand-in of an argument that is this leaf shows what it has been changed to.
+void follow_argument(const Tensor& leaf);
 // Whether this tensor's value may differ at a replay: it must not decide anything while recording.
 bool is_replayed(const Tensor& t);
 

@@ -35,6 +35,7 @@ CallStep::CallStep(const Op& op, std::vector<int> in, int out, Params params, At
       shape_(std::move(shape)),
       dtype_(dtype) {
   params_.attrs = attrs_.get();
+  calls_back = op.calls_back;
   for (const Array& a : like) shapes_.push_back(a.shape ? *a.shape : Shape{});
   for (std::size_t k = 0; k < like.size(); ++k) arrays_.push_back({nullptr, &shapes_[k], like[k].dtype});
 }

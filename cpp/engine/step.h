@@ -13,6 +13,8 @@ class Step {
   virtual ~Step() = default;
   virtual void run(void* const* slots) = 0;
   virtual std::string str() const = 0;
+  virtual const Attrs* attrs() const { return nullptr; }
+  bool calls_back = false;      // see Op
   double flops = 0, bytes = 0;  // of one run: multiplications and additions of products; memory touched at least once
 };
 
@@ -51,6 +53,7 @@ class CallStep final : public Step {
            Shape shape, DType dtype);
   void run(void* const* slots) override;
   std::string str() const override;
+  const Attrs* attrs() const override { return attrs_.get(); }
 
  private:
   const Op& op_;

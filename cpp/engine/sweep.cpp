@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "engine/turns.h"
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
@@ -440,6 +441,11 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
     s.add(root, seed);
     if (root->op) s.run(root, 0);
     for (auto& [leaf, g] : s.results) g = s.in_full(std::move(g), leaf->shape);
+    if (open_turns.load(std::memory_order_relaxed)) {
+      std::vector<Tensor> leaves;
+      for (auto& [leaf, g] : s.results) leaves.push_back(handle(leaf));
+      may_change(leaves);
+    }
     const Undivided whole;  // other threads add to the same .grad
     for (auto& [leaf, g] : s.results) {
       if (s.remember) root->tape->adjoints[leaf] = g;

@@ -6,10 +6,11 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <string>
-#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 #if defined(__linux__)
 #include <sched.h>
@@ -90,8 +91,17 @@ struct Pool {
 
   static constexpr std::uint64_t open = 1u << 16, joined = open - 1;
 
-  void work() {
-    for (index_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) f(context, t);
+  // The first exception of a task, for the caller; the tasks not yet begun are left out.
+  std::exception_ptr error;
+  std::atomic_flag failed = ATOMIC_FLAG_INIT;
+
+  void work() noexcept {
+    try {
+      for (index_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) f(context, t);
+    } catch (...) {
+      next.store(tasks, std::memory_order_relaxed);
+      if (!failed.test_and_set(std::memory_order_relaxed)) error = std::current_exception();
+    }
   }
 
   void serve(int index) {
@@ -127,7 +137,7 @@ struct Pool {
           own_limit = 1;  // calls from inside a task stay on its thread
           serve(index);
         });
-    } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
+    } catch (const std::exception&) {  // no more threads to be had: go on with those there are
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -150,6 +160,10 @@ struct Pool {
         pause();
       else
         std::this_thread::yield();
+    if (failed.test(std::memory_order_relaxed)) {
+      failed.clear(std::memory_order_relaxed);
+      std::rethrow_exception(std::exchange(error, nullptr));
+    }
   }
 
   void shut_down() {
@@ -207,11 +221,15 @@ void run_tasks(index_t tasks, void (*f)(void*, index_t), void* context) {
   if (threads >= 2) {
     Pool& p = pool();
     if (!p.busy.test_and_set(std::memory_order_acquire)) {
-      const int limit = exchange_thread_limit(1);  // calls from inside a task stay on its thread
-      p.run(tasks, f, context, threads);
-      exchange_thread_limit(limit);
-      p.busy.clear(std::memory_order_release);
-      return;
+      struct Served {
+        Pool& p;
+        int limit = exchange_thread_limit(1);  // calls from inside a task stay on its thread
+        ~Served() {
+          exchange_thread_limit(limit);
+          p.busy.clear(std::memory_order_release);
+        }
+      } served{p};
+      return p.run(tasks, f, context, threads);
     }
   }
   for (index_t t = 0; t < tasks; ++t) f(context, t);

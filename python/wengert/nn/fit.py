@@ -34,7 +34,9 @@ def fit(
     x and y have one row a sample. ``loss(model(batch_x), batch_y)`` is one number, such as :func:`wengert.nn.mse_loss`;
     a last batch with fewer rows is a step like the others. ``on_epoch(number, mean_loss)`` is called after each epoch
     and ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
-    Ctrl-C is noticed within a tenth of a second, between steps. Raises ValueError if x and y differ in rows or have
+    Modules are in the modes that they were given, or all in training mode if the model itself was not, as after an
+    ``eval()`` in a callback; afterwards they are in the modes of before. Ctrl-C is noticed within a tenth of a second,
+    between steps. Raises ValueError if x and y differ in rows or have
     none.
 
     >>> import numpy as np, wengert as wg
@@ -62,11 +64,15 @@ def fit(
         optimizer.step()
         return value
 
-    was_training = model.training
-    model.train()
+    before = modes = _modes(model)
     history = []
     try:
         for number in range(1, epochs + 1):
+            if not model.training:  # a callback may have evaluated it
+                model.train()
+                if modes[model]:
+                    _set_modes(modes)
+            modes = _modes(model)
             order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
             losses = _core.compiled_epoch(step, [x, y], asarray(order), batch_size, on_progress, interval).numpy()
             rows = np.full(len(losses), batch_size)
@@ -74,7 +80,15 @@ def fit(
             history.append(float(losses @ rows) / len(x))
             if on_epoch is not None and on_epoch(number, history[-1]):
                 break
-            model.train()  # a callback may have evaluated it
     finally:
-        model.train(was_training)
+        _set_modes(before)
     return history
+
+
+def _modes(model: Module) -> dict[Module, bool]:
+    return {module: module.training for _, module in model.named_modules()}
+
+
+def _set_modes(modes: dict[Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training

@@ -17,6 +17,19 @@ from wengert._tape import calling
 from wengert._tensor import Tensor, asarray
 
 
+class _Training:
+    """The attribute ``Module.training``. A recording notes which modules were asked, and holds as long as they say so.
+
+    The value stands in the module's ``__dict__``, as that of a plain attribute would.
+    """
+
+    def __get__(self, module: Module | None, owner: type | None = None) -> bool:
+        return True if module is None else _core.mode_met(module)
+
+    def __set__(self, module: Module, value: bool) -> None:
+        vars(module)["training"] = value
+
+
 class Module:
     """The base of all layers and models: assign tensors and modules to attributes and write ``forward``.
 
@@ -32,7 +45,7 @@ class Module:
     (6.0, [Tensor(2., requires_grad=True, name='factor')])
     """
 
-    training: bool = True
+    training = _Training()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes; every subclass writes its own."""
@@ -82,9 +95,7 @@ class Module:
     def train(self, mode: bool = True) -> Module:
         """Switches dropout and batch statistics on (or off) in all modules below; returns the module."""
         for _, module in self.named_modules():
-            if module.training != mode:
-                module.training = mode
-                _core.flip_module_mode(hash(("training", id(module))) % 2**64)  # compiled functions record anew
+            module.training = mode
         return self
 
     def eval(self) -> Module:
