@@ -77,7 +77,7 @@ struct ProgramBuilder {
   void read_tape() {
     std::unordered_map<const Value*, index_t> uses;
     for (const Tensor& t : tape.kept)
-      for (int k = 0; k < node(t)->n_inputs; ++k) ++uses[node(t)->inputs()[k]];
+      for (int k = 0; k < static_cast<int>(node(t)->n_inputs); ++k) ++uses[node(t)->input(k)];
     std::unordered_map<const Value*, int> argument_index;
     for (std::size_t i = 0; i < arguments.size(); ++i) argument_index[arguments[i].get()] = static_cast<int>(i);
     for (const Tensor& t : tape.kept) {
@@ -89,8 +89,8 @@ struct ProgramBuilder {
       }
       ++program.stats_.recorded;
       std::vector<int> in;
-      for (int k = 0; k < n->n_inputs; ++k) {
-        Node* x = n->inputs()[k];
+      for (int k = 0; k < static_cast<int>(n->n_inputs); ++k) {
+        Node* x = n->input(k);
         if (!x) {
           in.push_back(-1);
           continue;

@@ -38,6 +38,7 @@ Recording::~Recording() {
   }
   tape_->grad_reads.clear();
   tape_->grad_writes.clear();
+  tape_->grad_written.clear();
   tape_->grad_absent.clear();
   const auto kept = std::exchange(tape_->kept, {}), operands = std::exchange(tape_->operands, {});
   tape_->release();

@@ -39,8 +39,8 @@ std::string describe(const Node* n) {
 
 // Operand k of n, for a rule that reads it.
 Tensor operand(const Node* n, int k) {
-  Node* in = n->inputs()[k];
-  if (!in) return {};
+  Node* in = n->input(k);
+  if (!in) return n->has_number(k) ? full(n->dtype, {}, n->number(k)) : Tensor();
   if (!in->op && in->epoch > n->epoch)
     throw std::runtime_error(std::string(n->op->name) + ": operand " + std::to_string(k) + " (" + describe(in) +
                              ", shape " + in->shape.str() +
@@ -54,6 +54,11 @@ Tensor operand(const Node* n, int k) {
                                ") was changed after it was recorded; use wg.tensor, which copies");
   }
   return handle(in);
+}
+
+const Shape& operand_shape(const Node* n, int k) {
+  static const Shape of_number{};
+  return n->has_number(k) ? of_number : n->input(k)->shape;
 }
 
 // A derivative to hand out: never the seed itself, which may be kept for the next Jacobian.
@@ -78,7 +83,9 @@ Tensor accumulate(Tensor old, const Tensor& more) {
 struct InputOp final : Op {
   InputOp() : Op("input") { alias = true; }
   void run(const Array*, int, const Array&, Params) const override {}
-  void vjp(Pullback& p) const override { p.add(0, p.lazy_g()); }
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add(0, p.lazy_g());
+  }
   Tensor jvp(Pushforward& p) const override { return p.tangent(0); }
 };
 const InputOp input_op;
@@ -168,8 +175,8 @@ class Sweep final : public Walk {
   // From `n` on, whatever depends on a marked node is marked.
   void mark_from(Node* n) {
     for (; n; n = n->next)
-      for (int k = 0; k < n->n_inputs && n->mark != id; ++k)
-        if (Node* in = n->inputs()[k]; in && in->mark == id) n->mark = id;
+      for (int k = 0; k < static_cast<int>(n->n_inputs) && n->mark != id; ++k)
+        if (Node* in = n->input(k); in && in->mark == id) n->mark = id;
   }
 
   // Backwards over the list: the whole of reverse mode.
@@ -189,22 +196,22 @@ class Sweep final : public Walk {
 class SweepRule final : public Pullback {
  public:
   SweepRule(Sweep& s, Node* n, Tensor g) : s_(s), n_(n), g_(std::move(g)) {}
-  bool needs(int k) const override { return n_->inputs()[k] && s_.needs(n_->inputs()[k]); }
-  int n_inputs() const override { return n_->n_inputs; }
+  bool needs(int k) const override { return n_->input(k) && s_.needs(n_->input(k)); }
+  int n_inputs() const override { return static_cast<int>(n_->n_inputs); }
   Tensor input(int k) const override { return operand(n_, k); }
   Tensor output() const override { return handle(n_); }
-  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
-  DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
+  const Shape& input_shape(int k) const override { return operand_shape(n_, k); }
+  DType input_dtype(int k) const override { return n_->input(k)->dtype; }
   const Shape& output_shape() const override { return n_->shape; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
   Tensor lazy_g() const override { return g_; }
   Tensor g() const override { return s_.in_full(g_, n_->shape); }
   Shape batched(const Shape& s) const override { return s_.batched(s); }
 
-  void add(int k, Tensor c) override { s_.add(n_->inputs()[k], std::move(c)); }
+  void add(int k, Tensor c) override { s_.add(n_->input(k), std::move(c)); }
 
   void add_broadcast(int k, Tensor c) override {
-    Node* in = n_->inputs()[k];
+    Node* in = n_->input(k);
     if (!(n_->shape == in->shape)) c = unbroadcast(std::move(c), n_->shape, in->shape);
     s_.add(in, std::move(c));
   }
@@ -303,17 +310,17 @@ class Push final : public Walk {
 class PushRule final : public Pushforward {
  public:
   PushRule(Push& p, Node* n) : p_(p), n_(n) {}
-  int n_inputs() const override { return n_->n_inputs; }
+  int n_inputs() const override { return static_cast<int>(n_->n_inputs); }
   Tensor input(int k) const override { return operand(n_, k); }
   Tensor output() const override { return handle(n_); }
-  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
+  const Shape& input_shape(int k) const override { return operand_shape(n_, k); }
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
-  bool has_tangent(int k) const override { return Push::has(n_->inputs()[k]); }
+  bool has_tangent(int k) const override { return Push::has(n_->input(k)); }
   Tensor tangent(int k) const override {
-    Node* in = n_->inputs()[k];
-    return Push::has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
+    Node* in = n_->input(k);
+    return Push::has(in) ? handle(in->adjoint) : full(in ? in->dtype : n_->dtype, batched(operand_shape(n_, k)), 0);
   }
   Shape batched(const Shape& s) const override { return p_.batched(s); }
 
@@ -340,7 +347,8 @@ class PushRule final : public Pushforward {
 
 void Push::run(Node* from, const Node* last) {
   for (Node* n = from;; n = n->next) {
-    const bool active = !n->adjoint && std::any_of(n->inputs(), n->inputs() + n->n_inputs, has);
+    bool active = false;
+    for (int k = 0; k < static_cast<int>(n->n_inputs) && !active && !n->adjoint; ++k) active = has(n->input(k));
     if (active) {
       hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
@@ -364,8 +372,8 @@ bool reaches_outside(std::span<const Tensor> inputs) {
   for (const Tensor& x : inputs)
     if (!first || node(x)->index < first->index) first = node(x);
   for (Node* n = first; n; n = n->next)
-    for (int k = 0; k < n->n_inputs; ++k)
-      if (const Node* in = n->inputs()[k]; in && in->requires_grad && (!in->op || in->index < first->index))
+    for (int k = 0; k < static_cast<int>(n->n_inputs); ++k)
+      if (const Node* in = n->input(k); in && in->requires_grad && (!in->op || in->index < first->index))
         return true;
   return false;
 }
@@ -388,11 +396,10 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
     const Undivided whole;  // other threads add to the same .grad
     for (auto& [leaf, g] : s.results) {
       if (s.remember) root->tape->adjoints[leaf] = g;
+      if (!has_handle(leaf)) continue;  // who would ask for it?
       if (Tape& t = current_tape(); t.compiling) {
-        const bool first = std::none_of(t.grad_writes.begin(), t.grad_writes.end(),
-                                        [leaf = leaf](const Tensor& w) { return w.get() == leaf; });
+        const bool first = t.sets_grad(leaf);
         if (first && !leaf->adjoint) t.grad_absent.push_back(handle(leaf));
-        t.grad_writes.push_back(handle(leaf));
         if (leaf->adjoint && !static_cast<Node*>(leaf->adjoint)->op)
           t.grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));
       }
@@ -443,8 +450,8 @@ std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent)
   s.add(n, cotangent);
   s.run(n, n->index);
   std::vector<Tensor> result;
-  for (int k = 0; k < n->n_inputs; ++k) {
-    Node* in = n->inputs()[k];
+  for (int k = 0; k < static_cast<int>(n->n_inputs); ++k) {
+    Node* in = n->input(k);
     Tensor g = in && in->requires_grad ? s.results[in] : Tensor();
     result.push_back(g ? s.in_full(g, in->shape) : Tensor());
   }

@@ -111,14 +111,14 @@ Shape broadcast(const char* op, std::span<const Shape* const> shapes);
 struct Value {
   static constexpr std::uint64_t ref = 1, reader = (std::uint64_t{1} << 32) + 1;
   std::atomic<std::uint64_t> counts{reader};
+  Shape shape;
+  void* data = nullptr;
+  std::uint32_t epoch = 0;  // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   DType dtype = DType::f64;
   bool requires_grad = false;
   bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
-  std::uint32_t epoch = 0;    // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
-  Shape shape;
-  void* data = nullptr;
 };
 namespace engine {
 void drop(Value*) noexcept;       // nothing refers to it
