@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <unordered_set>
 
 #include "engine/step.h"
 
@@ -72,15 +73,15 @@ void Program::bind(const void* const* arguments) {
   for (auto [slot, k] : arguments_) slots_[static_cast<std::size_t>(slot)] = const_cast<void*>(arguments[k]);
   for (auto& [slot, leaf] : grad_reads_)
     if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = node(leaf)->adjoint->data;
+  std::unordered_set<const Value*> read;  // leaves whose earlier .grad is added to
+  for (auto& [slot, leaf] : grad_reads_) read.insert(leaf.get());
   for (Output& o : outputs_) {
     o.current = {};
     for (Tensor& t : o.pool) {
       // Nobody holds it but the pool and, for a gradient, the leaf that it will be given to again.
       const std::uint64_t holders = 1 + (o.leaf && node(o.leaf)->adjoint == t.get());
-      const bool is_read = o.leaf && std::any_of(grad_reads_.begin(), grad_reads_.end(),
-                                                 [&](auto& r) { return r.second.get() == o.leaf.get(); });
       if (t.get()->counts.load(std::memory_order_acquire) == holders * Value::reader && node(t)->buffer->unique() &&
-          !(is_read && holders == 2)) {
+          !(holders == 2 && read.count(o.leaf.get()))) {
         o.current = t;
         break;
       }
