@@ -134,7 +134,7 @@ void bind_autodiff(py::module_& m) {
   m.def("allocation_count", &engine::allocation_count);
   m.def("memory_use", [] {
     const auto use = engine::memory_use();
-    return py::make_tuple(use.live, use.cached);
+    return py::make_tuple(use.live, use.cached, use.blocks);
   });
   m.def("assign", &assign);
   m.def("sgd_step", [](const std::vector<std::tuple<Tensor, Tensor, std::optional<Tensor>>>& slots,

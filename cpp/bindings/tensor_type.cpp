@@ -214,8 +214,7 @@ int set_grad(PyObject* self, PyObject* to, void*) {
             }
         }
         Tensor(std::exchange(n->adjoint, g.take()));
-        if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling)
-          tape->sets_grad(n);
+        if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) tape->sets_grad(n);
         return 0;
       },
       -1);

@@ -406,7 +406,10 @@ struct ProgramBuilder {
       if (is_placed(static_cast<int>(v))) vals[v].place = static_cast<int>(v), vals[v].until = vals[v].last;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const std::size_t begin = groups[g].first, end = groups[g].second;
-      if (!is_map(code[begin])) continue;
+      if (!is_map(code[begin])) {
+        if (code[begin].op->in_place) take_over(code[begin], static_cast<int>(g));
+        continue;
+      }
       const index_t n = val(code[begin].out).size();
       std::size_t first_write = begin;
       while (first_write < end && in_strip(code[first_write].out)) ++first_write;
@@ -431,6 +434,16 @@ struct ProgramBuilder {
         ++program.stats_.in_place;
       }
     }
+  }
+
+  // The result of an operation that may run in place takes over the place of operand 0, if this is its last use.
+  void take_over(const Instr& c, int step) {
+    const int v = base(c.in[0]);
+    if (!is_placed(v) || !is_placed(c.out) || val(v).def >= step || val(v).last != step) return;
+    if (std::count_if(c.in.begin(), c.in.end(), [&](int u) { return u >= 0 && base(u) == v; }) != 1) return;
+    val(c.out).place = val(v).place;
+    val(val(v).place).until = val(c.out).last;
+    ++program.stats_.in_place;
   }
 
   // Whether a value gets its place in the arena.

@@ -172,6 +172,12 @@ class Sweep final : public Walk {
     }
   }
 
+  Tensor take(Node* from) {
+    if (!from->op || from->index < begin) return std::exchange(results[from], Tensor());
+    if (from->adjoint) --pending_;
+    return Tensor(std::exchange(from->adjoint, nullptr));
+  }
+
   // From `n` on, whatever depends on a marked node is marked.
   void mark_from(Node* n) {
     for (; n; n = n->next)
@@ -209,6 +215,11 @@ class SweepRule final : public Pullback {
   Shape batched(const Shape& s) const override { return s_.batched(s); }
 
   void add(int k, Tensor c) override { s_.add(n_->input(k), std::move(c)); }
+
+  Tensor take(int k) override {
+    Tensor total = s_.take(n_->input(k));
+    return total ? s_.in_full(std::move(total), input_shape(k)) : total;
+  }
 
   void add_broadcast(int k, Tensor c) override {
     Node* in = n_->input(k);
@@ -373,8 +384,7 @@ bool reaches_outside(std::span<const Tensor> inputs) {
     if (!first || node(x)->index < first->index) first = node(x);
   for (Node* n = first; n; n = n->next)
     for (int k = 0; k < static_cast<int>(n->n_inputs); ++k)
-      if (const Node* in = n->input(k); in && in->requires_grad && (!in->op || in->index < first->index))
-        return true;
+      if (const Node* in = n->input(k); in && in->requires_grad && (!in->op || in->index < first->index)) return true;
   return false;
 }
 

@@ -234,6 +234,9 @@ class Pullback {
   virtual Shape batched(const Shape&) const = 0;               // with the extra leading axis, if there is one
   virtual void add(int k, Tensor contribution) = 0;            // of input k's shape (batched)
   virtual void add_broadcast(int k, Tensor contribution) = 0;  // of the output's shape: broadcasting is undone here
+  // For a contribution to a part of operand k: takes out what has come so far, in full, or nothing. The rule adds to
+  // it, in place where it can, and gives it back by `add`: a thousand slices of one array cost a thousand slices.
+  virtual Tensor take(int k) = 0;
   // Between these two, the operation is recorded as a formula, which is then swept in its place.
   virtual void begin_formula() = 0;
   virtual void end_formula(const Tensor& formula) = 0;
@@ -267,8 +270,9 @@ constexpr unsigned reads_output = 1u << 31;
 // An operation: what it is called, what it computes, its derivative in both modes.
 struct Op {
   const char* name;
-  unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
-  bool alias = false;  // the result is operand 0's memory under another shape
+  unsigned reads = 0;     // operands (bit k) and result (reads_output) that the rules read
+  bool alias = false;     // the result is operand 0's memory under another shape
+  bool in_place = false;  // the result is of operand 0's dtype and shape, and `run` may be given its memory for it
   bool differentiable = true;
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
