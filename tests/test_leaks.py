@@ -407,6 +407,14 @@ def tensors_in_cycles_of_objects():
     holder.y = [holder.x.grad * 2.0, holder]
 
 
+@program
+def results_of_a_primitive_that_refers_to_them():
+    holder = Holder()
+    holder.op = wg.primitive(lambda x: x * holder.factor)
+    holder.factor = 2.0
+    holder.result = holder.op(wg.tensor(DATA))
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program(name):
     check(PROGRAMS[name], 10 if "thread" in name else 50)

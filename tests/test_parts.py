@@ -1,5 +1,8 @@
-"""Gradients of parts of an array (slices, unstacked rows, gathered entries): what each contributes is added in place, so
-that many parts of one array cost what the parts cost, and right whatever they overlap and whatever comes before."""
+"""Gradients of parts of an array (slices, unstacked rows, gathered entries).
+
+What each part contributes is added in place, so that many parts of one array cost what the parts cost, and right
+whatever they overlap and whatever comes before.
+"""
 
 import time
 

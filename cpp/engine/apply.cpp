@@ -29,8 +29,6 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
                : engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, op.alias ? &inputs[0] : nullptr);
   engine::Node* n = engine::node(out);
   n->basis = false;
-  n->word = word;
-  n->attrs = std::move(attrs);
   const std::uint32_t before = engine::epoch();
   bool stale = false;
   if (!op.alias) {
@@ -49,7 +47,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
     {
       std::optional<engine::Unlocked> unlocked;
       if (unlock) unlocked.emplace(readers_of(inputs));
-      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, n->attrs.get()});
+      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, attrs.get()});
     }
     // Another thread has changed what was read here: a sweep must not take the new values for the ones used.
     stale = unlock && std::any_of(inputs.begin(), inputs.end(), [before](const Tensor& t) {
@@ -58,6 +56,8 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   }
   if (on_tape) {
     n->requires_grad = differentiate;
+    n->word = word;
+    n->attrs = std::move(attrs);
     engine::record(n, op, inputs);
     if (stale) n->epoch = before;
   }
