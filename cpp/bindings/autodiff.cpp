@@ -60,8 +60,8 @@ class VisibleTape {
   py::tuple node(std::size_t i) const {
     const engine::Node* n = engine::node(tape_->kept.at(i));
     py::list operands;
-    for (int k = 0; k < n->n_inputs; ++k)
-      if (n->inputs()[k]) operands.append(identified(engine::handle(n->inputs()[k])));
+    for (int k = 0; k < static_cast<int>(n->n_inputs); ++k)
+      if (n->input(k)) operands.append(identified(engine::handle(n->input(k))));
     const Attrs* a = n->attrs.get();
     using List = std::vector<index_t>;
     return py::make_tuple(n->op->name, n->word, a ? a->list : List(), a ? a->list2 : List(), identified(tape_->kept[i]),
@@ -140,7 +140,7 @@ void bind_autodiff(py::module_& m) {
   m.def("allocation_count", &engine::allocation_count);
   m.def("memory_use", [] {
     const auto use = engine::memory_use();
-    return py::make_tuple(use.live, use.cached);
+    return py::make_tuple(use.live, use.cached, use.blocks);
   });
   m.def("assign", &assign);
   m.def("sgd_step", [](const std::vector<std::tuple<Tensor, Tensor, std::optional<Tensor>>>& slots,

@@ -213,12 +213,16 @@ int set_grad(PyObject* self, PyObject* to, void*) {
             throw std::invalid_argument(".grad of a tensor of shape " + n->shape.str() + " cannot have shape " +
                                         g.shape().str());
           g = cast(g, n->dtype);
+          for (Value* v = g.get(); v && !static_cast<engine::Node*>(v)->op; v = static_cast<engine::Node*>(v)->adjoint)
+            if (v == n) {  // its own .grad, or that of its .grad: by value, or the two would keep each other
+              g = detach(g);
+              break;
+            }
         }
         const Tensor leaf = unwrap(self);
         engine::may_change({&leaf, 1});
         Tensor(std::exchange(n->adjoint, g.take()));
-        if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling)
-          tape->grad_writes.push_back(engine::handle(n));
+        if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) tape->sets_grad(n);
         return 0;
       },
       -1);

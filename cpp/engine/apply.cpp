@@ -27,10 +27,12 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
     for (const Tensor& t : inputs) differentiate |= t && t.requires_grad();
   const bool on_tape = differentiate || (state.tape && state.tape->keep);
 
-  Tensor out = engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, op.alias ? &inputs[0] : nullptr);
+  const bool in_place = op.in_place && !on_tape && engine::is_unique(inputs[0]);
+  Tensor out =
+      in_place ? inputs[0]
+               : engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, op.alias ? &inputs[0] : nullptr);
   engine::Node* n = engine::node(out);
-  n->word = word;
-  n->attrs = std::move(attrs);
+  n->basis = false;
   const std::uint32_t before = engine::epoch();
   bool stale = false;
   if (!op.alias) {
@@ -39,17 +41,17 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
     std::vector<Array> on_heap;
     Array* in = on_stack;
     if (inputs.size() > few) on_heap.resize(inputs.size()), in = on_heap.data();
-    auto bytes = static_cast<index_t>(n->buffer->bytes);
+    auto bytes = in_place ? 0 : static_cast<index_t>(n->buffer->bytes);
     for (std::size_t k = 0; k < inputs.size(); ++k) {
       const engine::Node* v = engine::node(inputs[k]);
       in[k] = v ? Array{v->data, &v->shape, v->dtype} : Array{nullptr, nullptr, dtype};
-      if (v && v->buffer) bytes += static_cast<index_t>(v->buffer->bytes);
+      if (v && v->buffer && v != n) bytes += static_cast<index_t>(v->buffer->bytes);
     }
     const bool unlock = bytes >= op.long_from && state.may_unlock;
     {
       std::optional<engine::Unlocked> unlocked;
       if (unlock) unlocked.emplace(readers_of(inputs));
-      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, n->attrs.get()});
+      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, attrs.get()});
     }
     // Another thread has changed what was read here: a sweep must not take the new values for the ones used.
     stale = unlock && std::any_of(inputs.begin(), inputs.end(), [before](const Tensor& t) {
@@ -58,6 +60,8 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   }
   if (on_tape) {
     n->requires_grad = differentiate;
+    n->word = word;
+    n->attrs = std::move(attrs);
     engine::record(n, op, inputs);
     if (stale) n->epoch = before;
   }

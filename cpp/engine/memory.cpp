@@ -19,20 +19,42 @@ constexpr std::size_t large_header = 64, cache_limit = std::size_t{512} << 20;
 
 struct FreeBlock {
   FreeBlock* next;
+  FreeBlock* next_list;  // in Spare::lists
 };
+static_assert(sizeof(FreeBlock) <= small_step);
+constexpr std::size_t small_classes = small_limit / small_step + 1;
+
+// Written by the thread they belong to, read by any.
+struct Count {
+  std::atomic<std::int64_t> n{0};
+  std::int64_t get() const { return n.load(std::memory_order_relaxed); }
+  std::int64_t add(std::int64_t more) {
+    const std::int64_t sum = get() + more;
+    n.store(sum, std::memory_order_relaxed);
+    return sum;
+  }
+};
+
+constexpr std::int64_t surplus = 4096;  // blocks that a thread keeps of what others have allocated
 
 // Small blocks are cut from chunks that live as long as the process; a thread that ends leaves its lists to the next.
 struct SmallLists {
-  FreeBlock* lists[small_limit / small_step + 1] = {};
+  FreeBlock* lists[small_classes] = {};
   char* chunk_at = nullptr;
   char* chunk_end = nullptr;
-  std::uint64_t count = 0;
+  Count allocated;        // blocks of any size
+  Count granted, left;    // how many it may free before it looks whether it frees more than it allocates, of these left
+  std::int64_t most = 0;  // freed beyond allocated, from which it gives its lists away
+  std::int64_t freed() const { return granted.get() - left.get(); }
 };
 
 struct Spare {
   std::mutex lock;
-  std::vector<SmallLists*> idle;     // small lists of threads that ended
-  std::vector<void*> large[64 * 4];  // by size class
+  std::vector<SmallLists*> all;            // small lists
+  std::vector<SmallLists*> idle;           // of threads that ended
+  FreeBlock* lists[small_classes] = {};    // given away by threads that free what others allocate
+  std::atomic<bool> has[small_classes]{};  // whether there are any
+  std::vector<void*> large[64 * 4];        // by size class
   std::size_t cached = 0;
   std::atomic<std::size_t> live{0};
 };
@@ -67,12 +89,48 @@ SmallLists& my_lists() {
       spare().idle.pop_back();
     }
   }
-  if (!small_lists) small_lists = new SmallLists;
+  if (!small_lists) {
+    auto* const fresh = new SmallLists;
+    std::lock_guard guard(spare().lock);
+    spare().all.push_back(fresh);
+    small_lists = fresh;
+  }
   owner.lists = small_lists;
   return *small_lists;
 }
 
-void* refill(SmallLists& mine, std::size_t bytes) {
+// A block off the front of a list.
+void* pop(FreeBlock*& list) { return std::exchange(list, list->next); }
+
+// What one thread allocates and another frees goes back to the first.
+void look_at_surplus(SmallLists& mine) noexcept {
+  const std::int64_t beyond = mine.freed() - mine.allocated.get();
+  const bool gives = beyond > mine.most;
+  if (gives) mine.most = beyond + surplus;
+  const std::int64_t more = std::max(surplus, mine.most - beyond);
+  mine.granted.add(more);
+  mine.left.add(more);
+  if (!gives) return;
+  Spare& s = spare();
+  std::lock_guard guard(s.lock);
+  for (std::size_t k = 0; k < small_classes; ++k)
+    if (FreeBlock* list = std::exchange(mine.lists[k], nullptr)) {
+      list->next_list = std::exchange(s.lists[k], list);
+      s.has[k].store(true, std::memory_order_relaxed);
+    }
+}
+
+void* refill(SmallLists& mine, std::size_t k) {
+  if (Spare& s = spare(); s.has[k].load(std::memory_order_relaxed)) {
+    std::lock_guard guard(s.lock);
+    if (FreeBlock* list = s.lists[k]) {
+      s.lists[k] = list->next_list;
+      s.has[k].store(s.lists[k] != nullptr, std::memory_order_relaxed);
+      mine.lists[k] = list;
+      return pop(mine.lists[k]);
+    }
+  }
+  const std::size_t bytes = k * small_step;
   if (static_cast<std::size_t>(mine.chunk_end - mine.chunk_at) < bytes) {
     mine.chunk_at = static_cast<char*>(std::aligned_alloc(64, chunk));
     if (!mine.chunk_at) {
@@ -117,15 +175,10 @@ void* new_block(std::size_t bytes, std::size_t used) {
 void* allocate(std::size_t bytes) {
   if (bytes <= small_limit) {
     SmallLists& mine = my_lists();
-    ++mine.count;
+    mine.allocated.add(1);
     const std::size_t k = (bytes + small_step - 1) / small_step;
-    if (FreeBlock* b = mine.lists[k]) {
-      mine.lists[k] = b->next;
-      return b;
-    }
-    return refill(mine, k * small_step);
+    return mine.lists[k] ? pop(mine.lists[k]) : refill(mine, k);
   }
-  ++my_lists().count;
   const SizeClass c = size_class(bytes);
   Spare& s = spare();
   s.live.fetch_add(c.bytes, std::memory_order_relaxed);
@@ -136,6 +189,7 @@ void* allocate(std::size_t bytes) {
       void* p = list.back();
       list.pop_back();
       s.cached -= c.bytes;
+      my_lists().allocated.add(1);
       return p;
     }
   }
@@ -144,12 +198,14 @@ void* allocate(std::size_t bytes) {
     s.live.fetch_sub(c.bytes, std::memory_order_relaxed);
     throw std::bad_alloc();
   }
+  my_lists().allocated.add(1);
   return p;
 }
 
 void deallocate(void* p, std::size_t bytes) noexcept {
+  SmallLists& mine = my_lists();
+  if (mine.left.add(-1) < 0) look_at_surplus(mine);
   if (bytes <= small_limit) {
-    SmallLists& mine = my_lists();
     const std::size_t k = (bytes + small_step - 1) / small_step;
     auto* b = static_cast<FreeBlock*>(p);
     b->next = mine.lists[k];
@@ -172,10 +228,12 @@ void deallocate(void* p, std::size_t bytes) noexcept {
 
 MemoryUse memory_use() {
   std::lock_guard guard(spare().lock);
-  return {spare().live.load(), spare().cached};
+  std::int64_t blocks = 0;
+  for (const SmallLists* lists : spare().all) blocks += lists->allocated.get() - lists->freed();
+  return {spare().live.load(), spare().cached, static_cast<std::size_t>(blocks)};
 }
 
-std::uint64_t allocation_count() { return my_lists().count; }
+std::uint64_t allocation_count() { return static_cast<std::uint64_t>(my_lists().allocated.get()); }
 
 namespace {
 constexpr std::size_t header_for(std::size_t bytes) { return bytes >= 512 ? large_header : sizeof(Buffer); }

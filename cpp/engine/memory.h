@@ -12,9 +12,9 @@ namespace wengert::engine {
 
 void* allocate(std::size_t bytes);  // throws std::bad_alloc
 void deallocate(void* p, std::size_t bytes) noexcept;
-// Bytes of array memory in use and kept for reuse by this process.
+// Bytes of large blocks in use and kept for reuse by this process, and blocks of any size in use.
 struct MemoryUse {
-  std::size_t live, cached;
+  std::size_t live, cached, blocks;
 };
 MemoryUse memory_use();
 std::uint64_t allocation_count();  // how often `allocate` has been called by this thread

@@ -80,9 +80,24 @@ void unlink(Node* n) {
 thread_local Node* doomed __attribute__((tls_model("initial-exec"))) = nullptr;
 thread_local bool freeing __attribute__((tls_model("initial-exec"))) = false;
 
+// How node n counts for its operand k.
+std::uint64_t share(const Node* n, int k, const Node* in) {
+  return in->op && n->reads_input(k) ? Value::reader : Value::ref;
+}
+
 void release_inputs(Node* n) noexcept {
-  for (int k = 0; k < n->n_inputs; ++k)
-    if (Node* in = std::exchange(n->inputs()[k], nullptr)) release(in, n->reads_input(k) ? Value::reader : Value::ref);
+  for (int k = 0; k < static_cast<int>(n->n_inputs); ++k)
+    if (Node* in = n->input(k)) {
+      n->slots()[k].node = nullptr;
+      release(in, share(n, k, in));
+    }
+}
+
+// A number that is nobody's but this operation's: it needs no node of its own, which would double what the operation
+// costs.
+bool is_passing_number(const Node* in, const Node* out) {
+  return in->shape.ndim() == 0 && !in->op && !in->requires_grad && in->dtype == out->dtype && is_float(in->dtype) &&
+         !in->borrowed && !in->has_name && in->counts.load(std::memory_order_acquire) == Value::reader;
 }
 
 void destroy(Node* n) noexcept {
@@ -94,7 +109,7 @@ void destroy(Node* n) noexcept {
     std::lock_guard guard(names().lock);
     names().map.erase(n);
   }
-  const std::size_t bytes = sizeof(Node) + n->n_inputs * sizeof(Node*);
+  const std::size_t bytes = sizeof(Node) + n->n_inputs * sizeof(Node::Slot);
   n->~Node();
   deallocate(n, bytes);
 }
@@ -116,6 +131,10 @@ void drop(Value* v) noexcept {
 
 void drop_data(Value* v) noexcept {
   Node* n = static_cast<Node*>(v);
+  if (!n->op) {  // what is left are nodes that use it
+    if (Value* grad = std::exchange(n->adjoint, nullptr)) release(grad, Value::reader);
+    if (n->is_read) return;
+  }
   if (n->buffer) {
     std::exchange(n->buffer, nullptr)->release();
     n->data = nullptr;
@@ -123,7 +142,8 @@ void drop_data(Value* v) noexcept {
 }
 
 void give_up_inputs(Node* n) {
-  if (std::exchange(n->released, true)) return;
+  if (n->released) return;
+  n->released = true;
   release_inputs(n);
   constexpr std::uint64_t self_reader = Value::reader - Value::ref;
   if (n->op->reads & reads_output && n->counts.fetch_sub(self_reader, std::memory_order_acq_rel) >> 32 == 1)
@@ -133,13 +153,15 @@ void give_up_inputs(Node* n) {
 Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alias) {
   const auto bytes = static_cast<std::size_t>(checked_bytes(dtype, shape));
   if (alias) settle(*alias);
-  void* memory = allocate(sizeof(Node) + n_inputs * sizeof(Node*));
+  if (n_inputs > Node::max_inputs)
+    throw std::invalid_argument(std::to_string(n_inputs) + " operands are more than one operation can have");
+  void* memory = allocate(sizeof(Node) + n_inputs * sizeof(Node::Slot));
   Node* n = new (memory) Node;
   n->dtype = dtype;
   n->shape = std::move(shape);
   n->young = state.tape && state.tape->compiling;
-  n->n_inputs = static_cast<std::uint16_t>(n_inputs);
-  for (std::size_t k = 0; k < n_inputs; ++k) n->inputs()[k] = nullptr;
+  n->n_inputs = n_inputs & Node::max_inputs;
+  for (std::size_t k = 0; k < n_inputs; ++k) n->slots()[k].node = nullptr;
   Tensor out(n);
   if (alias) {
     n->buffer = node(*alias)->buffer;
@@ -151,6 +173,12 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
     n->data = n->buffer->data();
   }
   return out;
+}
+
+bool Tape::sets_grad(Node* leaf) {
+  const bool first = grad_written.insert(leaf).second;
+  if (first) grad_writes.push_back(handle(leaf));
+  return first;
 }
 
 ThreadState& thread_state() { return state; }
@@ -176,9 +204,16 @@ void record(Node* out, const Op& op, std::span<const Tensor> inputs) {
   for (std::size_t k = 0; k < inputs.size(); ++k) {
     Node* in = node(inputs[k]);
     if (!in) continue;
-    in->counts.fetch_add(out->reads_input(static_cast<int>(k)) ? Value::reader : Value::ref, std::memory_order_relaxed);
-    out->inputs()[k] = in;
-    if (in->borrowed && in->buffer && out->reads_input(static_cast<int>(k))) {
+    if (k < 8 && !tape.keep && is_passing_number(in, out)) {
+      out->numbers = static_cast<std::uint8_t>(out->numbers | 1 << k);
+      out->slots()[k].number = in->dtype == DType::f32 ? *inputs[k].data<float>() : *inputs[k].data<double>();
+      continue;
+    }
+    const bool reads = out->reads_input(static_cast<int>(k));
+    in->counts.fetch_add(share(out, static_cast<int>(k), in), std::memory_order_relaxed);
+    if (reads && !in->is_read && !in->op) in->is_read = true;
+    out->slots()[k].node = in;
+    if (in->borrowed && in->buffer && reads) {
       Borrowed& lent = in->buffer->lender();
       const std::uint64_t now = fingerprint(lent.data, in->buffer->bytes);
       if (lent.fingerprinted && now != lent.fingerprint) lent.changed = next_epoch();

@@ -3,6 +3,7 @@
 #pragma once
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/memory.h"
@@ -25,7 +26,8 @@ struct Tape {
   std::unordered_map<const Node*, Tensor> adjoints;
   bool compiling = false;                             // a recording for a Program (program.h), which needs to know:
   std::vector<std::pair<Tensor, Tensor>> grad_reads;  // leaves whose earlier .grad was added to, and that .grad
-  std::vector<Tensor> grad_writes;                    // leaves whose .grad was set
+  std::vector<Tensor> grad_writes;                    // leaves whose .grad was set, each once
+  std::unordered_set<const Node*> grad_written;       // the same
   std::vector<Tensor> grad_absent;                    // leaves that had none when a backward came to them first
   std::vector<std::pair<Tensor, Tensor>> stand_ins;   // of arguments that are leaves, each with its leaf
   bool argument_changed = false;                      // one of these leaves was changed in place
@@ -33,13 +35,19 @@ struct Tape {
   std::recursive_mutex sweeping;                      // one sweep at a time, which uses the nodes' adjoints; they nest
   std::atomic<std::uint32_t> refs{1};
 
+  bool sets_grad(Node* leaf);  // notes it, and says whether for the first time
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 };
 
+// Who counts. A handle is a reader. A node that refers to the result of another is a reader of it if its rule reads the
+// data, else only a reference. To leaves and constants nodes are references only, so that the readers of one are its
+// handles: when the last has gone nobody can ask for its .grad, which is given up, or they might keep one another for
+// ever (leaf -> .grad -> the graph that made it -> leaf).
 struct Node : Value {
+  std::uint8_t numbers = 0;  // operands (bit k) that are constant numbers: their slots hold them, as doubles
   const Op* op = nullptr;
   Tape* tape = nullptr;
   Node* prev = nullptr;
@@ -50,15 +58,28 @@ struct Node : Value {
   index_t word = 0;
   AttrsRef attrs;
   std::uint32_t mark = 0;  // the sweep this node takes part in
-  std::uint16_t n_inputs = 0;
-  bool released = false;  // its inputs were given up by a backward
-  bool has_name = false;
+  static constexpr std::size_t max_inputs = (std::size_t{1} << 29) - 1;
+  std::uint32_t n_inputs : 29 = 0;
+  bool released : 1 = false;  // its inputs were given up by a backward
+  bool has_name : 1 = false;
+  bool is_read : 1 = false;  // of a leaf or constant: the rule of some node reads the data
 
-  Node** inputs() { return reinterpret_cast<Node**>(this + 1); }
-  Node* const* inputs() const { return reinterpret_cast<Node* const*>(this + 1); }
+  // An operand; null where there is none, where it was given up, or where it is a number.
+  Node* input(int k) const { return has_number(k) ? nullptr : slots()[k].node; }
+  bool has_number(int k) const { return k < 8 && (numbers >> k & 1); }
+  double number(int k) const { return slots()[k].number; }
+  union Slot {
+    Node* node;
+    double number;
+  };
+  Slot* slots() { return reinterpret_cast<Slot*>(this + 1); }
+  const Slot* slots() const { return reinterpret_cast<const Slot*>(this + 1); }
+
   bool is_leaf() const { return requires_grad && !op; }
   bool reads_input(int k) const { return k >= 31 || (op->reads >> k & 1); }
 };
+
+static_assert(sizeof(Node) == 128, "an operation on small arrays must not cost more than 200 bytes");
 
 inline Node* node(const Tensor& t) { return static_cast<Node*>(t.get()); }
 // A new handle on a node.
@@ -83,6 +104,9 @@ inline bool is_unique(const Tensor& t) {
   return t.get()->counts.load(std::memory_order_acquire) == Value::reader && node(t)->buffer->unique() &&
          !node(t)->borrowed && !node(t)->op;
 }
+
+// Somebody can still ask for what belongs to a leaf or constant alone, such as its .grad.
+inline bool has_handle(const Node* leaf) { return leaf->counts.load(std::memory_order_acquire) >> 32 != 0; }
 
 // Gives up the inputs of a swept node: its rule cannot run again.
 void give_up_inputs(Node* n);

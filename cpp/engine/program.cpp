@@ -55,6 +55,7 @@ Recording::~Recording() {
   }
   tape_->grad_reads.clear();
   tape_->grad_writes.clear();
+  tape_->grad_written.clear();
   tape_->grad_absent.clear();
   tape_->stand_ins.clear();
   // From the last node on, so that each is freed when its turn comes.

@@ -48,7 +48,12 @@ std::string describe(const Node* n) {
 
 // Operand k of n, for a rule that reads it.
 Tensor operand(const Node* n, int k) {
-  Node* in = n->inputs()[k];
+  Node* in = n->input(k);
+  if (n->has_number(k)) {
+    Tensor number = full(n->dtype, {}, n->number(k));
+    number.get()->number = true;
+    return number;
+  }
   if (!in) return {};
   if (!in->op && in->epoch > n->epoch)
     throw std::runtime_error(std::string(n->op->name) + ": operand " + std::to_string(k) + " (" + describe(in) +
@@ -65,17 +70,19 @@ Tensor operand(const Node* n, int k) {
   return handle(in);
 }
 
+int sign_of_operand(const Node* n, int k, int depth = 8);
+
 // 1 if n can be seen to be nowhere negative, -1 if nowhere positive, else 0: by its form, so that a replay may rely on
 // it.
-int certain_sign(const Node* n, int depth = 8) {
+int certain_sign(const Node* n, int depth) {
   if (!n) return 0;
   if (const auto c = number_in(*n)) return *c >= 0 ? 1 : -1;
   if (!n->op || n->released || depth == 0) return 0;
-  const auto of = [&](int k) { return certain_sign(n->inputs()[k], depth - 1); };
+  const auto of = [&](int k) { return sign_of_operand(n, k, depth - 1); };
   const auto is_negative_of = [](const Node* a, const Node* b) {
-    return a && a->op && a->op->sign == Sign::opposite && a->inputs()[0] == b;
+    return a && a->op && a->op->sign == Sign::opposite && !a->released && a->input(0) == b;
   };
-  const Node *a = n->inputs()[0], *b = n->n_inputs > 1 ? n->inputs()[1] : nullptr;
+  const Node *a = n->input(0), *b = n->n_inputs > 1 ? n->input(1) : nullptr;
   switch (n->op->sign) {
     case Sign::as_operand:
       return of(0);
@@ -84,15 +91,27 @@ int certain_sign(const Node* n, int depth = 8) {
     case Sign::not_negative:
       return 1;
     case Sign::product:
-      return a == b ? 1 : is_negative_of(a, b) || is_negative_of(b, a) ? -1 : of(0) * of(1);
+      return a && a == b ? 1 : is_negative_of(a, b) || is_negative_of(b, a) ? -1 : of(0) * of(1);
     case Sign::sum:
       return of(0) == of(1) ? of(0) : 0;
-    case Sign::power:
-      return b && number_in(*b) && std::fmod(*number_in(*b), 2) == 0 ? 1 : 0;
+    case Sign::power: {
+      const auto power = n->has_number(1) ? std::optional(n->number(1)) : b ? number_in(*b) : std::nullopt;
+      return power && std::fmod(*power, 2) == 0 ? 1 : 0;
+    }
     case Sign::unknown:
       break;
   }
   return 0;
+}
+
+int sign_of_operand(const Node* n, int k, int depth) {
+  if (n->has_number(k)) return n->number(k) >= 0 ? 1 : -1;
+  return certain_sign(n->input(k), depth);
+}
+
+const Shape& operand_shape(const Node* n, int k) {
+  static const Shape of_number{};
+  return n->has_number(k) ? of_number : n->input(k)->shape;
 }
 
 // A derivative to hand out: never the seed itself, which may be kept for the next Jacobian.
@@ -206,11 +225,17 @@ class Sweep final : public Walk {
     }
   }
 
+  Tensor take(Node* from) {
+    if (!from->op || from->index < begin) return std::exchange(results[from], Tensor());
+    if (from->adjoint) --pending_;
+    return Tensor(std::exchange(from->adjoint, nullptr));
+  }
+
   // From `n` on, whatever is differentiable and depends on a marked node is marked.
   void mark_from(Node* n) {
     for (; n; n = n->next)
-      for (int k = 0; n->requires_grad && k < n->n_inputs && n->mark != id; ++k)
-        if (Node* in = n->inputs()[k]; in && in->mark == id) n->mark = id;
+      for (int k = 0; n->requires_grad && k < static_cast<int>(n->n_inputs) && n->mark != id; ++k)
+        if (Node* in = n->input(k); in && in->mark == id) n->mark = id;
   }
 
   // Backwards over the list: the whole of reverse mode.
@@ -230,24 +255,29 @@ class Sweep final : public Walk {
 class SweepRule final : public Pullback {
  public:
   SweepRule(Sweep& s, Node* n, Tensor g) : s_(s), n_(n), g_(std::move(g)) {}
-  bool needs(int k) const override { return n_->inputs()[k] && s_.needs(n_->inputs()[k]); }
-  int n_inputs() const override { return n_->n_inputs; }
+  bool needs(int k) const override { return n_->input(k) && s_.needs(n_->input(k)); }
+  int n_inputs() const override { return static_cast<int>(n_->n_inputs); }
   Tensor input(int k) const override { return s_.read(operand(n_, k), in_formula_); }
   Tensor output() const override { return s_.read(handle(n_), in_formula_); }
-  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
-  DType input_dtype(int k) const override { return n_->inputs()[k]->dtype; }
+  const Shape& input_shape(int k) const override { return operand_shape(n_, k); }
+  DType input_dtype(int k) const override { return n_->input(k)->dtype; }
   const Shape& output_shape() const override { return n_->shape; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
   bool recorded() const override { return thread_state().grad_enabled; }
-  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
+  int sign(int k) const override { return sign_of_operand(n_, k); }
   Tensor lazy_g() const override { return g_; }
   Tensor g() const override { return s_.in_full(g_, n_->shape); }
   Shape batched(const Shape& s) const override { return s_.batched(s); }
 
-  void add(int k, Tensor c) override { s_.add(n_->inputs()[k], std::move(c)); }
+  void add(int k, Tensor c) override { s_.add(n_->input(k), std::move(c)); }
+
+  Tensor take(int k) override {
+    Tensor total = s_.take(n_->input(k));
+    return total ? s_.in_full(std::move(total), input_shape(k)) : total;
+  }
 
   void add_broadcast(int k, Tensor c) override {
-    Node* in = n_->inputs()[k];
+    Node* in = n_->input(k);
     if (!(n_->shape == in->shape)) c = unbroadcast(std::move(c), n_->shape, in->shape);
     s_.add(in, std::move(c));
   }
@@ -351,19 +381,19 @@ class Push final : public Walk {
 class PushRule final : public Pushforward {
  public:
   PushRule(Push& p, Node* n) : p_(p), n_(n) {}
-  int n_inputs() const override { return n_->n_inputs; }
+  int n_inputs() const override { return static_cast<int>(n_->n_inputs); }
   Tensor input(int k) const override { return p_.read(operand(n_, k), in_formula_); }
   Tensor output() const override { return p_.read(handle(n_), in_formula_); }
-  const Shape& input_shape(int k) const override { return n_->inputs()[k]->shape; }
+  const Shape& input_shape(int k) const override { return operand_shape(n_, k); }
   const Shape& output_shape() const override { return n_->shape; }
   DType output_dtype() const override { return n_->dtype; }
   Params params() const override { return {n_->word, n_->attrs.get()}; }
   bool recorded() const override { return thread_state().grad_enabled; }
-  int sign(int k) const override { return certain_sign(n_->inputs()[k]); }
-  bool has_tangent(int k) const override { return p_.has(n_->inputs()[k]); }
+  int sign(int k) const override { return sign_of_operand(n_, k); }
+  bool has_tangent(int k) const override { return p_.has(n_->input(k)); }
   Tensor tangent(int k) const override {
-    Node* in = n_->inputs()[k];
-    return p_.has(in) ? handle(in->adjoint) : full(in->dtype, batched(in->shape), 0);
+    Node* in = n_->input(k);
+    return p_.has(in) ? handle(in->adjoint) : full(in ? in->dtype : n_->dtype, batched(operand_shape(n_, k)), 0);
   }
   Shape batched(const Shape& s) const override { return p_.batched(s); }
 
@@ -394,8 +424,9 @@ class PushRule final : public Pushforward {
 
 void Push::run(Node* from, const Node* last) {
   for (Node* n = from;; n = n->next) {
-    const bool active = n->requires_grad && !n->adjoint &&
-                        std::any_of(n->inputs(), n->inputs() + n->n_inputs, [this](Node* in) { return has(in); });
+    bool active = false;
+    for (int k = 0; n->requires_grad && k < static_cast<int>(n->n_inputs) && !active && !n->adjoint; ++k)
+      active = has(n->input(k));
     if (active) {
       hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
@@ -422,7 +453,8 @@ bool reaches_outside(std::span<const Tensor> inputs, std::span<const Tensor> out
     return n && n->requires_grad && (!first || !n->op || n->index < first->index);
   };
   for (Node* n = first; n; n = n->next)
-    if (n->requires_grad && std::any_of(n->inputs(), n->inputs() + n->n_inputs, outside)) return true;
+    for (int k = 0; n->requires_grad && k < static_cast<int>(n->n_inputs); ++k)
+      if (outside(n->input(k))) return true;
   return std::any_of(outputs.begin(), outputs.end(), [&](const Tensor& y) { return outside(node(y)); });
 }
 
@@ -449,11 +481,10 @@ void backward(const Tensor& output, const Tensor& seed, bool retain_tape, bool c
     const Undivided whole;  // other threads add to the same .grad
     for (auto& [leaf, g] : s.results) {
       if (s.remember) root->tape->adjoints[leaf] = g;
+      if (!has_handle(leaf)) continue;  // who would ask for it?
       if (Tape& t = current_tape(); t.compiling) {
-        const bool first = std::none_of(t.grad_writes.begin(), t.grad_writes.end(),
-                                        [leaf = leaf](const Tensor& w) { return w.get() == leaf; });
+        const bool first = t.sets_grad(leaf);
         if (first && !leaf->adjoint) t.grad_absent.push_back(handle(leaf));
-        t.grad_writes.push_back(handle(leaf));
         if (leaf->adjoint && !static_cast<Node*>(leaf->adjoint)->op)
           t.grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));
       }
@@ -505,8 +536,8 @@ std::vector<Tensor> contributions(const Tensor& output, const Tensor& cotangent)
   s.add(n, cotangent);
   s.run(n, n->index);
   std::vector<Tensor> result;
-  for (int k = 0; k < n->n_inputs; ++k) {
-    Node* in = n->inputs()[k];
+  for (int k = 0; k < static_cast<int>(n->n_inputs); ++k) {
+    Node* in = n->input(k);
     Tensor g = in && in->requires_grad ? s.results[in] : Tensor();
     result.push_back(g ? s.in_full(g, in->shape) : Tensor());
   }
@@ -541,9 +572,10 @@ Origin origin(const Tensor& t) {
   const engine::Node* n = engine::node(t);
   if (!n->op || n->released) return {};
   Origin from{n->op, {n->word, n->attrs.get()}, {}};
-  for (int k = 0; k < n->n_inputs; ++k) {
-    engine::Node* in = n->inputs()[k];
-    from.operands.push_back(n->reads_input(k) ? engine::operand(n, k) : in ? engine::handle(in) : Tensor());
+  for (int k = 0; k < static_cast<int>(n->n_inputs); ++k) {
+    engine::Node* in = n->input(k);
+    const bool readable = n->reads_input(k) || n->has_number(k);
+    from.operands.push_back(readable ? engine::operand(n, k) : in ? engine::handle(in) : Tensor());
   }
   return from;
 }

@@ -64,6 +64,9 @@ Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const 
 // Along `axis`, the entries that the 1-d `indices` name; `scatter_add` adds them up into zeros, `size` long there.
 Tensor gather(const Tensor& x, const Tensor& indices, index_t axis);
 Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t size);
+// `total`, and x added where `slice` or `gather` would take it from: in its memory, if that is nobody else's.
+Tensor add_slice(Tensor total, const Tensor& x, std::span<const index_t> start, std::span<const index_t> step);
+Tensor add_gathered(Tensor total, const Tensor& x, const Tensor& indices, index_t axis);
 
 // Changes in place
 void assign(const Tensor& leaf, const Tensor& value);

@@ -45,11 +45,34 @@ void by_width(DType t, F&& f) {
     f(std::uint8_t{});
 }
 
+// For operations that change a part of operand 0: the rest of the result, unless it stands there already.
+void copy_unless_in_place(const Array& in, const Array& out) {
+  if (out.data != in.data)
+    std::memcpy(out.data, in.data, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
+}
+
 // Attrs: start and step of each axis, from the last.
 std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, index_t missing) {
   std::vector<index_t> front(static_cast<std::size_t>(ndim), missing);
   for (std::size_t i = 0; i < back.size(); ++i) front[static_cast<std::size_t>(ndim) - 1 - i] = back[i];
   return front;
+}
+
+// y, at a slice of it, += x. Contributions to a part of an array are added to zeros, so that none leaves a -0 behind.
+void add_where_sliced(const Array& x, const Array& y, const Attrs& a) {
+  dispatch(y.dtype, [&]<class T>(T) {
+    for_each_run(*y.shape, *x.shape, a, [&](index_t to, index_t from, index_t n, index_t step) {
+      const T* from_x = x.as<T>() + from;
+      T* to_y = y.as<T>() + to;
+      if (step == 1 && n >= 16) {
+        const T* both[] = {to_y, from_x};
+        const index_t steps[] = {1, 1};
+        kernels::table<T>().map[map_add](both, steps, to_y, n);
+      } else {
+        for (index_t i = 0; i < n; ++i) to_y[i * step] += from_x[i];
+      }
+    });
+  });
 }
 
 struct Slice final : Op {
@@ -69,8 +92,10 @@ struct Slice final : Op {
   void vjp(Pullback& p) const override {
     const Tensor g = p.g();
     const Attrs& a = *p.params().attrs;
+    const std::vector<index_t> start = from_front(a.list, g.ndim(), 0), step = from_front(a.list2, g.ndim(), 1);
+    Tensor total = p.take(0);
     p.add(0,
-          unslice(g, from_front(a.list, g.ndim(), 0), from_front(a.list2, g.ndim(), 1), p.batched(p.input_shape(0))));
+          total ? add_slice(std::move(total), g, start, step) : unslice(g, start, step, p.batched(p.input_shape(0))));
   }
   Tensor jvp(Pushforward& p) const override {
     const Tensor t = p.tangent(0);
@@ -84,16 +109,7 @@ struct Unslice final : Op {
   Unslice() : Op("unslice") {}
   void run(const Array* in, int, const Array& out, Params p) const override {
     std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
-    by_width(out.dtype, [&]<class W>(W) {
-      for_each_run(*out.shape, *in[0].shape, *p.attrs, [&](index_t to, index_t from, index_t n, index_t step) {
-        const W* x = in[0].as<W>() + from;
-        W* y = out.as<W>() + to;
-        if (step == 1)
-          std::memcpy(y, x, static_cast<std::size_t>(n) * sizeof(W));
-        else
-          for (index_t i = 0; i < n; ++i) y[i * step] = x[i];
-      });
-    });
+    add_where_sliced(in[0], out, *p.attrs);
   }
   void vjp(Pullback& p) const override {
     const Tensor g = p.g();
@@ -107,6 +123,29 @@ struct Unslice final : Op {
   }
 };
 const Unslice unslice_op;
+
+// Operand 0 with operand 1 added where a slice takes it from.
+struct AddSlice final : Op {
+  AddSlice() : Op("add_slice") { in_place = true; }
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    copy_unless_in_place(in[0], out);
+    add_where_sliced(in[1], out, *p.attrs);
+  }
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add(0, p.lazy_g());
+    if (!p.needs(1)) return;
+    const Tensor g = p.g();
+    const Attrs& a = *p.params().attrs;
+    p.add(1, slice(g, from_front(a.list, g.ndim(), 0), from_front(a.list2, g.ndim(), 1), p.batched(p.input_shape(1))));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    if (!p.has_tangent(1)) return p.tangent(0);
+    const Tensor t = p.tangent(1);
+    const Attrs& a = *p.params().attrs;
+    return add_slice(p.tangent(0), t, from_front(a.list, t.ndim(), 0), from_front(a.list2, t.ndim(), 1));
+  }
+};
+const AddSlice add_slice_op;
 
 // x as [outer, size, width] around the axis that `back` counts from the end.
 struct Around {
@@ -161,25 +200,31 @@ struct Gather final : Op {
   }
   void vjp(Pullback& p) const override {
     const index_t axis = -1 - p.params().word;
-    p.add(0, scatter_add(p.g(), p.input(1), axis, p.input_shape(0).back(static_cast<int>(p.params().word))));
+    Tensor total = p.take(0);
+    p.add(0, total ? add_gathered(std::move(total), p.g(), p.input(1), axis)
+                   : scatter_add(p.g(), p.input(1), axis, p.input_shape(0).back(static_cast<int>(p.params().word))));
   }
   Tensor jvp(Pushforward& p) const override { return gather(p.tangent(0), p.input(1), -1 - p.params().word); }
 };
 const Gather gather_op;
 
+// y[.., indices[i], ..] += x[.., i, ..]
+void add_at(const Array& x, const Array& indices, const Array& y, index_t back) {
+  const Around a(*y.shape, static_cast<int>(back));
+  const index_t n = indices.shape->size();
+  std::vector<index_t> spare;
+  const index_t* at = in_range("scatter_add", indices, y, back, spare);
+  dispatch(y.dtype, [&]<class T>(T) {
+    for (index_t o = 0; o < a.outer; ++o)
+      kernels::table<T>().scatter_add(x.as<T>() + o * n * a.width, at, y.as<T>() + o * a.size * a.width, n, a.width);
+  });
+}
+
 struct ScatterAdd final : Op {
   ScatterAdd() : Op("scatter_add", 2) {}
   void run(const Array* in, int, const Array& out, Params p) const override {
     std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
-    const Around a(*out.shape, static_cast<int>(p.word));
-    const index_t n = in[1].shape->size();
-    std::vector<index_t> spare;
-    const index_t* indices = in_range("scatter_add", in[1], out, p.word, spare);
-    dispatch(out.dtype, [&]<class T>(T) {
-      for (index_t o = 0; o < a.outer; ++o)
-        kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, indices, out.as<T>() + o * a.size * a.width, n,
-                                        a.width);
-    });
+    add_at(in[0], in[1], out, p.word);
   }
   void vjp(Pullback& p) const override { p.add(0, gather(p.g(), p.input(1), -1 - p.params().word)); }
   Tensor jvp(Pushforward& p) const override {
@@ -189,22 +234,45 @@ struct ScatterAdd final : Op {
 };
 const ScatterAdd scatter_add_op;
 
-Tensor apply_slice(const Op& op, const Tensor& x, std::span<const index_t> start, std::span<const index_t> step,
-                   const Shape& shape) {
+// Operand 0 with operand 1 added where a gather by operand 2 takes it from.
+struct AddGathered final : Op {
+  AddGathered() : Op("add_gathered", 4) { in_place = true; }
+  void run(const Array* in, int, const Array& out, Params p) const override {
+    copy_unless_in_place(in[0], out);
+    add_at(in[1], in[2], out, p.word);
+  }
+  void vjp(Pullback& p) const override {
+    if (p.needs(0)) p.add(0, p.lazy_g());
+    if (p.needs(1)) p.add(1, gather(p.g(), p.input(2), -1 - p.params().word));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    if (!p.has_tangent(1)) return p.tangent(0);
+    return add_gathered(p.tangent(0), p.tangent(1), p.input(2), -1 - p.params().word);
+  }
+};
+const AddGathered add_gathered_op;
+
+AttrsRef slice_attrs(std::span<const index_t> start, std::span<const index_t> step) {
   auto* attrs = new Attrs;
   AttrsRef keep(attrs);
   attrs->list.assign(start.rbegin(), start.rend());
   attrs->list2.assign(step.rbegin(), step.rend());
-  return apply(op, {x}, x.dtype(), shape, 0, keep);
+  return keep;
 }
 
 }  // namespace
 
 Tensor slice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape) {
-  return apply_slice(slice_op, x, start, step, shape);
+  return apply(slice_op, {x}, x.dtype(), shape, 0, slice_attrs(start, step));
 }
 Tensor unslice(const Tensor& x, std::span<const index_t> start, std::span<const index_t> step, const Shape& shape) {
-  return apply_slice(unslice_op, x, start, step, shape);
+  return apply(unslice_op, {x}, x.dtype(), shape, 0, slice_attrs(start, step));
+}
+Tensor add_slice(Tensor total, const Tensor& x, std::span<const index_t> start, std::span<const index_t> step) {
+  const DType dtype = total.dtype();
+  Shape shape = total.shape();
+  const Tensor in[] = {std::move(total), cast(x, dtype)};
+  return apply(add_slice_op, in, dtype, std::move(shape), 0, slice_attrs(start, step));
 }
 
 Tensor gather(const Tensor& x, const Tensor& indices, index_t axis) {
@@ -221,6 +289,15 @@ Tensor scatter_add(const Tensor& x, const Tensor& indices, index_t axis, index_t
   Shape out = x.shape();
   out[static_cast<int>(axis)] = size;
   return apply(scatter_add_op, {x, indices}, x.dtype(), std::move(out), x.ndim() - 1 - axis);
+}
+
+Tensor add_gathered(Tensor total, const Tensor& x, const Tensor& indices, index_t axis) {
+  axis = normalize_axis("add_gathered", axis, total.ndim());
+  const DType dtype = total.dtype();
+  const index_t word = total.ndim() - 1 - axis;
+  Shape shape = total.shape();
+  const Tensor in[] = {std::move(total), cast(x, dtype), indices};
+  return apply(add_gathered_op, in, dtype, std::move(shape), word);
 }
 
 }  // namespace wengert

@@ -374,8 +374,12 @@ Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
       f64 = f64 || t.dtype() == DType::f64 || t.dtype() == DType::i64;
     }
     const DType dtype = any && !f64 ? DType::f32 : DType::f64;
-    for (std::size_t k = 0; k < n; ++k) cast_operands[k] = cast(operands[k], dtype);
-    operands = {cast_operands, n};
+    bool fits = true;  // numbers beside float64
+    for (const Tensor& t : operands) fits = fits && t.dtype() == dtype;
+    if (!fits) {
+      for (std::size_t k = 0; k < n; ++k) cast_operands[k] = cast(operands[k], dtype);
+      operands = {cast_operands, n};
+    }
   }
   const Shape* shapes[3];
   bool same = true;

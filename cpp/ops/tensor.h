@@ -111,6 +111,9 @@ Shape broadcast(const char* op, std::span<const Shape* const> shapes);
 struct Value {
   static constexpr std::uint64_t ref = 1, reader = (std::uint64_t{1} << 32) + 1;
   std::atomic<std::uint64_t> counts{reader};
+  Shape shape;
+  void* data = nullptr;
+  std::uint32_t epoch = 0;  // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   DType dtype = DType::f64;
   bool requires_grad = false;
   bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
@@ -118,9 +121,6 @@ struct Value {
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
   bool young : 1 = false;     // made while a program is recorded
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
-  std::uint32_t epoch = 0;    // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
-  Shape shape;
-  void* data = nullptr;
 };
 namespace engine {
 void drop(Value*) noexcept;       // nothing refers to it
@@ -238,6 +238,9 @@ class Pullback {
   virtual void add_broadcast(int k, Tensor contribution) = 0;  // of the output's shape: broadcasting is undone here
   virtual bool recorded() const = 0;                           // will what the rule computes be differentiated in turn?
   virtual int sign(int k) const = 0;                           // of operand k, if certain: see Op::sign
+  // For a contribution to a part of operand k: takes out what has come so far, in full, or nothing. The rule adds to
+  // it, in place where it can, and gives it back by `add`: a thousand slices of one array cost a thousand slices.
+  virtual Tensor take(int k) = 0;
   // Between these two, the operation is recorded as a formula, which is then swept in its place. An empty one: nothing.
   virtual void begin_formula() = 0;
   virtual void end_formula(const Tensor& formula) = 0;
@@ -286,8 +289,9 @@ enum class Sign : std::uint8_t { unknown, as_operand, opposite, not_negative, pr
 // An operation: what it is called, what it computes, its derivative in both modes.
 struct Op {
   const char* name;
-  unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
-  bool alias = false;  // the result is operand 0's memory under another shape
+  unsigned reads = 0;     // operands (bit k) and result (reads_output) that the rules read
+  bool alias = false;     // the result is operand 0's memory under another shape
+  bool in_place = false;  // the result is of operand 0's dtype and shape, and `run` may be given its memory for it
   bool differentiable = true;
   bool elementwise = false;              // a MapOp (map.h)
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more

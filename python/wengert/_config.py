@@ -62,7 +62,7 @@ def show_config() -> None:
     wengert ...
     instruction set   ...
     """
-    live, cached = _core.memory_use()
+    live, cached, _ = _core.memory_use()
     print(f"wengert {__version__}")
     print(f"instruction set   {_core.isa()} (this CPU and build have {', '.join(_core.isas())}; WENGERT_ISA chooses)")
     print(f"threads           {_core.get_num_threads()} (WENGERT_NUM_THREADS, wg.set_num_threads)")

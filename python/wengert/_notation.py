@@ -37,10 +37,11 @@ _pullbacks = {
     "max": "g where the maximum is attained", "min": "g where the minimum is attained",
     "softmax": "y·(g − sum(g·y))", "log_softmax": "g − exp(y)·sum(g)", "logsumexp": "g·softmax(x)",
     "layer_norm": "(g − mean(g) − y·mean(g·y)) / √(variance + ε)",
-    "slice": "g in its place, else 0", "unslice": "the slice of g",
+    "slice": "g in its place, else 0", "unslice": "the slice of g", "add_slice": "the slice of g",
     "embed_diagonal": "the diagonal of g", "take_diagonal": "g on the diagonal, else 0",
     "concat": "its part of g",
     "gather": "g, added up where it was read", "scatter_add": "g, read where it was added",
+    "add_gathered": "g, read where it was added",
     "softmax_cross_entropy": "g·(softmax(x) − onehot(labels))",
 }  # fmt: skip
 
@@ -190,6 +191,8 @@ def pullback(op: Operation, k: int) -> str:
         return text
     if op.name == "permute" and len(y.shape) == 2:
         return "gᵀ"
+    if op.name in ("add_slice", "add_gathered") and k == 0:
+        return "g"
     if op.name in _pullbacks:
         names = {"x": x.text, "y": y.text, "labels": op.operands[-1].text}
         return re.sub(r"\b(x|y|labels)\b", lambda m: names[m[0]], _pullbacks[op.name])

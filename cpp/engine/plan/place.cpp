@@ -91,7 +91,10 @@ class Placer {
     std::vector<int> operands;
     for (std::size_t s = 0; s < strips_.size(); ++s) {
       const auto [begin, end, is_map] = strips_[s];
-      if (!is_map) continue;
+      if (!is_map) {
+        if (code_.instrs[begin].op->in_place) take_over(code_.instrs[begin], static_cast<int>(s));
+        continue;
+      }
       const Val& y = code_[code_.instrs[begin].out];
       std::size_t first_write = begin;
       while (first_write < end && p.in_strip[at(code_.instrs[first_write].out)]) ++first_write;
@@ -118,6 +121,17 @@ class Placer {
         ++p.in_place;
       }
     }
+  }
+
+  // The result of an operation that may run in place takes over the place of operand 0, if this is its last use.
+  void take_over(const Instr& c, int step) {
+    const int v = code_.base(code_.in(c)[0]);
+    if (!is_placed(v) || !is_placed(c.out) || p.def[at(v)] >= step || p.last[at(v)] != step) return;
+    const auto in = code_.in(c);
+    if (std::count_if(in.begin(), in.end(), [&](int u) { return u >= 0 && code_.base(u) == v; }) != 1) return;
+    place_[at(c.out)] = place_[at(v)];
+    until_[at(place_[at(v)])] = p.last[at(c.out)];
+    ++p.in_place;
   }
 
   // Step by step: what the step computes gets a place, then what it has read last gives up its own.
@@ -188,8 +202,10 @@ class Shadow {
         const index_t from = offset(b), to = from + code_[b].bytes();
         if (from >= end || to <= begin) return;
         const auto laid = s.is_map ? laid_over(code_, v, code_.instrs[j].out) : std::nullopt;
-        const bool in_place = laid && laid->step == 1 && !laid->period && from == begin && to == end && j <= i;
-        if (!in_place) fail(b, c, "is overwritten while it is read");
+        const bool over_operand_0 = c.op->in_place && b == code_.base(code_.in(c)[0]);
+        const bool element_by_element = laid && laid->step == 1 && !laid->period && j <= i;
+        if (from != begin || to != end || !(over_operand_0 || element_by_element))
+          fail(b, c, "is overwritten while it is read");
       });
     auto next = owners_.lower_bound(begin);
     if (next != owners_.begin())

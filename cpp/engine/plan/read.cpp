@@ -27,7 +27,7 @@ class Reader {
     ++code.recorded;
     const int first = static_cast<int>(code.operands.size());
     for (std::uint32_t k = 0; k < n->n_inputs; ++k) {
-      Node* x = n->inputs()[k];
+      Node* x = n->input(static_cast<int>(k));
       code.operands.push_back(x ? value_of(x, true) : -1);
     }
     Val v = described(n, Origin::computed);
