@@ -2,7 +2,8 @@
 
 #include <pybind11/numpy.h>
 
-#include <cstring>
+#include <bit>
+#include <cstdint>
 
 namespace wengert::bindings {
 namespace {
@@ -12,18 +13,18 @@ constexpr int deepest = 100;
 // A NumPy array, NumPy scalar or tensor: what becomes an argument of the program.
 bool is_array(PyObject* o) { return is_tensor(o) || py::isinstance<py::array>(o) || is_numpy_scalar(o); }
 
+bool same_bits(double x, double y) { return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y); }
+
 }  // namespace
 
 bool same_value(PyObject* a, PyObject* b) {
   if (a == b) return true;
   if (Py_TYPE(a) != Py_TYPE(b)) return false;
-  if (PyFloat_CheckExact(a)) {  // not by ==, for which 0.0 is -0.0 and no NaN is itself
-    const double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
-    return !std::memcmp(&x, &y, sizeof x);
-  }
+  // Not by ==, for which 0.0 is -0.0 and no NaN is itself.
+  if (PyFloat_CheckExact(a)) return same_bits(PyFloat_AS_DOUBLE(a), PyFloat_AS_DOUBLE(b));
   if (PyComplex_CheckExact(a)) {
     const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
-    return !std::memcmp(&x, &y, sizeof x);
+    return same_bits(x.real, y.real) && same_bits(x.imag, y.imag);
   }
   if (PyTuple_CheckExact(a)) {
     if (PyTuple_GET_SIZE(a) != PyTuple_GET_SIZE(b)) return false;

@@ -173,8 +173,8 @@ void* new_block(std::size_t bytes, std::size_t used) {
 }  // namespace
 
 void* allocate(std::size_t bytes) {
+  SmallLists& mine = my_lists();  // before the lock, which it takes too
   if (bytes <= small_limit) {
-    SmallLists& mine = my_lists();
     mine.allocated.add(1);
     const std::size_t k = (bytes + small_step - 1) / small_step;
     return mine.lists[k] ? pop(mine.lists[k]) : refill(mine, k);
@@ -189,7 +189,7 @@ void* allocate(std::size_t bytes) {
       void* p = list.back();
       list.pop_back();
       s.cached -= c.bytes;
-      my_lists().allocated.add(1);
+      mine.allocated.add(1);
       return p;
     }
   }
@@ -198,7 +198,7 @@ void* allocate(std::size_t bytes) {
     s.live.fetch_sub(c.bytes, std::memory_order_relaxed);
     throw std::bad_alloc();
   }
-  my_lists().allocated.add(1);
+  mine.allocated.add(1);
   return p;
 }
 

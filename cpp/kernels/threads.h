@@ -19,8 +19,8 @@ void set_num_threads(int n);
 // For this thread only, over the above; 0 removes it. Returns what was set before.
 int exchange_thread_limit(int n);
 
-// Runs f(context, task) for each task in [0, tasks) on up to get_num_threads() threads, and waits. An exception of a task
-// comes to the caller.
+// Runs f(context, task) for each task in [0, tasks) on up to get_num_threads() threads, and waits. An exception of a
+// task comes to the caller.
 void run_tasks(index_t tasks, void (*f)(void* context, index_t task), void* context);
 
 // f(begin, end) on chunks of [0, n) of at least `grain` each (all of it, if n is less).

@@ -296,7 +296,7 @@ struct Op {
   bool elementwise = false;              // a MapOp (map.h)
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   Sign sign = Sign::unknown;
-  bool calls_back = false;  // a run may enter the interpreter, where anything may happen
+  bool calls_back = false;               // a run may enter the interpreter, where anything may happen
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
   int period = 32;      // of the pattern of writes: an update takes any number of parameters, with the state of each
 

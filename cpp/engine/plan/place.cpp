@@ -9,7 +9,9 @@ namespace wengert::engine::plan {
 namespace {
 
 constexpr index_t line = 64;  // bytes: places are whole cache lines, as kernels may write to the end of one
-index_t room(const Val& v) { return (v.bytes() + line - 1) / line * line; }
+index_t room(const Val& v) {
+  return std::max(line, (v.bytes() + line - 1) / line * line);
+}  // an empty array has one, too
 
 // Memory that grows at its end. Free blocks, by size and by place; neighbours are one block.
 class Arena {
