@@ -15,6 +15,7 @@ namespace wengert::engine {
 namespace {
 
 constexpr std::size_t small_limit = 1024, small_step = 16, chunk = std::size_t{64} << 10;
+constexpr std::size_t most = std::size_t{1} << 62;  // of one block: rounded up to its class it is still a size
 constexpr std::size_t large_header = 64, cache_limit = std::size_t{512} << 20;
 
 struct FreeBlock {
@@ -125,6 +126,7 @@ void* allocate(std::size_t bytes) {
     }
     return refill(mine, k * small_step);
   }
+  if (bytes > most) throw std::bad_alloc();
   ++my_lists().count;
   const SizeClass c = size_class(bytes);
   Spare& s = spare();
