@@ -127,6 +127,7 @@ void bind_functions(py::module_& m) {
     return NAME(x, axes_of(x, axes), keepdims);                                      \
   })
   REDUCTION(sum);
+  REDUCTION(norm);
   REDUCTION(mean);
   REDUCTION(max);
   REDUCTION(min);

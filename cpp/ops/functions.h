@@ -33,6 +33,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans
 
 // Reductions
 Tensor sum(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor norm(const Tensor& x, Axes axes, bool keepdims = false);  // sqrt(sum(x^2)), at any scale; derivatives 0 at 0
 Tensor mean(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor max(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor min(const Tensor& x, Axes axes, bool keepdims = false);

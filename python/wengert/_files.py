@@ -108,8 +108,8 @@ def load(path: Path, with_metadata: bool = False) -> Any:
             for name in file.keys():  # noqa: SIM118
                 if (kind := file.get_slice(name).get_dtype()) not in _KINDS:
                     raise ValueError(
-                        f"load: {name!r} in {os.fspath(path)!r} is of type {_OTHER_KINDS.get(kind, kind)}, which tensors"
-                        " cannot hold; save it as float32 or float64"
+                        f"load: {name!r} in {os.fspath(path)!r} is of type {_OTHER_KINDS.get(kind, kind)}, which "
+                        "tensors cannot hold; save it as float32 or float64"
                     )
             tensors = {name: tensor(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from wengert import _core, _reductions, _shapes
+from wengert import _core, _shapes
 from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
 from wengert.linalg.factors import svdvals
 from wengert.linalg.matrices import as_matrices
@@ -25,17 +26,23 @@ def vector_norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False, ord: fl
     x = asarray(x)
     x = _core.cast(x, "float64") if x.dtype.kind != "f" else x
     if ord == 2:
-        return _reductions._root(_core.sum(_core.square(x), axes(axis), keepdims))
+        return _core.norm(x, axes(axis), keepdims)
     if ord == 0:
         return _core.sum(_core.cast(x != 0, x.dtype), axes(axis), keepdims)
-    size = _core.abs(x)
+    size: Tensor = _core.abs(x)
     if ord == 1:
         return _core.sum(size, axes(axis), keepdims)
     if math.isinf(ord):
         return (_core.max if ord > 0 else _core.min)(size, axes(axis), keepdims)
-    total = _core.sum(_core.pow(size, float(ord)), axes(axis), keepdims)
+    # In units of the element that decides, as powers leave the range. The norm grows as its unit: so that is a constant.
+    unit: Any = 1.0
+    if x.size:
+        most = (_core.max if ord > 0 else _core.min)(size.detach(), axes(axis), True)
+        unit = _core.where(_core.logical_and(most > 0.0, most < np.inf), most, 1.0)
+    total = _core.sum(_core.pow(size / unit, float(ord)), axes(axis), True)
     at_zero = total == 0.0
-    return _core.where(at_zero, 0.0, _core.pow(_core.where(at_zero, 1.0, total), 1.0 / ord))
+    y = _core.where(at_zero, 0.0, _core.pow(_core.where(at_zero, 1.0, total), 1.0 / ord)) * unit
+    return y if keepdims else _core.sum(y, axes(axis), False)
 
 
 def matrix_norm(x: ArrayLike, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
