@@ -1,6 +1,7 @@
 // Reductions over any axes, and the softmax family and layer norm over the last.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -294,10 +295,14 @@ struct LogSumExp final : Op {
 const LogSumExp logsumexp_op;
 
 // y = (x - mean) / sqrt(variance + eps). Its Jacobian is symmetric too: one rule for both modes. The word holds eps.
+// Deviations are squared in units of the largest, as their own squares may leave the range; the unit cancels.
 Tensor layer_norm_rule(const Tensor& x, const Tensor& t, double eps) {
   const index_t last[] = {-1};
   const Tensor y = layer_norm(x, eps), d = x - mean(x, last, true);
-  return (t - mean(t, last, true) - y * mean(t * y, last, true)) * rsqrt(mean(d * d, last, true) + eps);
+  const double root = std::sqrt(eps), least = x.dtype() == DType::f32 ? 0x1p-124 : 0x1p-1020;
+  const Tensor unit = detach(max(maximum(abs(d), std::max(root, least)), last, true));
+  const Tensor spread = sqrt(mean(square(d / unit), last, true) + square(root / unit)) * unit;
+  return (t - mean(t, last, true) - y * mean(t * y, last, true)) / spread;
 }
 
 struct LayerNormPullback final : Op {

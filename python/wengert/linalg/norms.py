@@ -34,7 +34,7 @@ def vector_norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False, ord: fl
         return _core.sum(size, axes(axis), keepdims)
     if math.isinf(ord):
         return (_core.max if ord > 0 else _core.min)(size, axes(axis), keepdims)
-    # In units of the element that decides, as powers leave the range. The norm grows as its unit: so that is a constant.
+    # In units of the element that decides, as powers leave the range; the unit cancels, so it is a constant.
     unit: Any = 1.0
     if x.size:
         most = (_core.max if ord > 0 else _core.min)(size.detach(), axes(axis), True)
