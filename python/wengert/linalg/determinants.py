@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from wengert import _core, _reductions
+from wengert import _core, _reductions, _shapes
 from wengert._primitive import primitive
-from wengert._tensor import ArrayLike, Tensor, asarray
+from wengert._products import cross
+from wengert._tensor import ArrayLike, Tensor
 from wengert._transforms import jvp
 from wengert.linalg.matrices import T, as_matrices, eye_like, values, which
 from wengert.linalg.solving import inv
@@ -24,17 +25,18 @@ class SlogdetResult(NamedTuple):
 
 @primitive
 def _det(x: Any) -> Any:
-    return np.linalg.det(x)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(x).any((-2, -1)), np.nan, np.linalg.det(x)).astype(x.dtype)
 
 
 @primitive
 def _cofactors(x: Any) -> Any:
     """d det / dx, exact whatever the rank: cof(U S V) = det(U) det(V) U cof(S) V."""
     n = x.shape[-1]
-    if n <= 3:  # to the last bit, for small whole numbers
-        return values(_cofactors_by_recurrence(asarray(x)))
     u, s, vh = np.linalg.svd(x)
-    others = np.where(np.eye(n, dtype=bool), 1.0, s[..., None, :]).prod(-1).astype(x.dtype)
+    fraction, exponent = np.frexp(np.where(np.eye(n, dtype=bool), 1.0, s[..., None, :].astype(np.float64)))
+    with np.errstate(over="ignore", under="ignore"):  # only the result may leave the range, no product on the way
+        others = np.ldexp(fraction.prod(-1), exponent.sum(-1)).astype(x.dtype)
     return (np.linalg.det(u) * np.linalg.det(vh))[..., None, None] * (u * others[..., None, :]) @ vh
 
 
@@ -59,8 +61,21 @@ def _cofactors_by_recurrence(x: Tensor) -> Tensor:
 
 
 _cofactors.defjvp(_cofactors_jvp)
-_det.defvjp(lambda g, y, x: g[..., None, None] * _cofactors(x), batched=True)
-_det.defjvp(lambda t, y, x: (t * _cofactors(x)).sum((-2, -1)), batched=True)
+
+
+def _gradient(x: Tensor) -> Tensor:
+    """The cofactors; of small matrices by their definition, each as exact as its own elements allow."""
+    n = x.shape[-1]
+    if n == 2:
+        return _shapes.flip(x, (-2, -1)) * np.array([[1, -1], [-1, 1]], x.dtype)
+    if n == 3:
+        return cross(_shapes.roll(x, -1, -2), _shapes.roll(x, -2, -2))
+    result: Tensor = _cofactors(x) if n > 3 else _core.full(x.shape, 1.0, x.dtype)
+    return result
+
+
+_det.defvjp(lambda g, y, x: g[..., None, None] * _gradient(x), batched=True)
+_det.defjvp(lambda t, y, x: (t * _gradient(x)).sum((-2, -1)), batched=True)
 
 
 def det(x: ArrayLike) -> Tensor:

@@ -10,7 +10,18 @@ from numpy.linalg import LinAlgError
 from wengert import _core, _shapes
 from wengert._primitive import primitive
 from wengert._tensor import ArrayLike, Tensor
-from wengert.linalg.matrices import T, as_matrices, diagonal, each, eye_like, refuse, symmetric, times_columns, values
+from wengert.linalg.matrices import (
+    T,
+    as_matrices,
+    diagonal,
+    each,
+    eye_like,
+    refuse,
+    rounding,
+    symmetric,
+    times_columns,
+    values,
+)
 from wengert.linalg.solving import solve_batched
 
 
@@ -75,8 +86,8 @@ def _qr(x: Any) -> Any:
 def _qr_jvp(t: Tensor, y: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """With A' R^-1 = Q' + Q R' R^-1, Q^T Q' is skew and R' R^-1 upper (Walter & Lehmann 2010)."""
     q, r = y
-    d = np.abs(np.diagonal(values(r), 0, -2, -1))
-    refuse("qr", x, d.min(-1, initial=1.0) == 0, "has dependent columns: its factors have no derivative")
+    new, whole = np.abs(np.diagonal(values(r), 0, -2, -1)), values(_core.norm(r, [-2], False))
+    refuse("qr", x, np.any(new <= rounding(x) * whole, -1), "has dependent columns: its factors have no derivative")
     tr = T(solve_batched(T(r), T(t)))
     qtr = T(q) @ tr
     low = _shapes.tril(qtr, -1)
@@ -90,7 +101,7 @@ _qr.defjvp(_qr_jvp, batched=True)
 def qr(x: ArrayLike, mode: str = "reduced") -> Any:
     """Q with orthonormal columns and an upper triangle R, ``x == Q @ R`` (mode "r": R alone).
 
-    The gradient of dependent columns is a LinAlgError naming the matrix.
+    The gradient of columns that depend on each other, but for rounding, is a LinAlgError naming the matrix.
 
     >>> import wengert as wg
     >>> abs(wg.linalg.qr([[0.0, 2.0], [1.0, 0.0]]).R).tolist()
@@ -107,17 +118,24 @@ def qr(x: ArrayLike, mode: str = "reduced") -> Any:
 
 
 def _inverse_gaps(op: str, x: Tensor, spectrum: Tensor) -> Tensor:
-    """1/(spectrum_j - spectrum_i), 0 on the diagonal; LinAlgError where two are equal."""
+    """1/(spectrum_j - spectrum_i), 0 on the diagonal; LinAlgError where two are equal, but for rounding."""
     gaps = _shapes.expand_dims(spectrum, -2) - _shapes.expand_dims(spectrum, -1)
     eye = np.eye(spectrum.shape[-1], dtype=bool)
-    plain = np.abs(values(gaps)) + np.where(eye, np.inf, 0)
-    refuse(op, x, plain.min((-2, -1), initial=np.inf) == 0, "has a repeated value: its vectors have no derivative")
+    apart = np.abs(values(gaps)) + np.where(eye, np.inf, 0)
+    same = rounding(x) * np.abs(values(spectrum)).max(-1, initial=0.0)
+    refuse(op, x, apart.min((-2, -1), initial=np.inf) <= same, "has a repeated value: its vectors have no derivative")
     return _core.where(eye, 0.0, 1.0 / _core.where(eye, 1.0, gaps))
+
+
+def _refuse_nan(x: Any) -> None:
+    if not np.all(np.isfinite(x)):  # LAPACK's eigenvalues of such a matrix may be any numbers
+        raise LinAlgError
 
 
 @primitive
 @each("eigh", "did not converge")
 def _eigh(x: Any, lower: bool) -> Any:
+    _refuse_nan(x)
     return tuple(np.linalg.eigh(x, "L" if lower else "U"))
 
 
@@ -156,6 +174,7 @@ def eigh(x: ArrayLike, UPLO: str = "L") -> EighResult:
 @primitive
 @each("eigvalsh", "did not converge")
 def _eigvalsh(x: Any, lower: bool) -> Any:
+    _refuse_nan(x)
     return np.linalg.eigvalsh(x, "L" if lower else "U")
 
 
@@ -196,13 +215,18 @@ def _svd_jvp(t: Tensor, y: tuple[Tensor, Tensor, Tensor], x: Tensor, full: bool)
     n, m = x.shape[-2:]
     if full and n != m:
         raise LinAlgError("svd: full_matrices=True adds vectors that have no derivative; pass full_matrices=False")
+    most = values(s).max(-1, initial=0.0, keepdims=True)
     if n != m:
-        refuse("svd", x, values(s).min(-1, initial=1.0) == 0, "has a singular value 0: its vectors have no derivative")
+        lost = np.any(values(s) <= rounding(x) * most, -1)
+        refuse("svd", x, lost, "has a singular value 0: its vectors have no derivative")
     v = T(vh)
     middle = T(u) @ t @ v
-    f = _inverse_gaps("svd", x, s * s)
-    by_s = times_columns(middle, s)
-    to_s = T(times_columns(T(middle), s))
+    # 1/(s_j^2 - s_i^2) by its factors, in units of the largest: squares of s leave the range long before s does.
+    relative = s / np.where(most > 0, most, 1).astype(s.dtype)
+    sums = _shapes.expand_dims(relative, -2) + _shapes.expand_dims(relative, -1)
+    f = _inverse_gaps("svd", x, s) / _core.where(sums == 0.0, 1.0, sums)
+    by_s = times_columns(middle, relative)
+    to_s = T(times_columns(T(middle), relative))
     du = u @ (f * (by_s + T(by_s)))
     dv = v @ (f * (to_s + T(to_s)))
     if n > m:

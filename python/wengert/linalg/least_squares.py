@@ -30,10 +30,10 @@ def _pinv(x: Any, rcond: float | None) -> Any:
 
 
 def _pinv_jvp(t: Tensor, p: Tensor, x: Tensor, rcond: float | None) -> Tensor:
-    tt, pt = T(t), T(p)
-    near = tt - tt @ x @ p
+    tt, pt = T(t), T(p)  # products in an order that multiplies no two inverses unless the result does
+    near = tt - tt @ (x @ p)
     far = tt - p @ x @ tt
-    return p @ pt @ near + far @ pt @ p - p @ t @ p
+    return p @ (pt @ near) + (far @ pt) @ p - p @ t @ p
 
 
 _pinv.defjvp(_pinv_jvp, None, batched=True)

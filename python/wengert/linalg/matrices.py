@@ -45,7 +45,7 @@ def each(op: str, why: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
                 failed = np.zeros(x.shape[:-2], dtype=bool)
                 for at in np.ndindex(failed.shape):
                     try:
-                        f(x[at], *(r[at] for r in rest), **static)
+                        f(x[at], *(r[at] if isinstance(r, np.ndarray) else r for r in rest), **static)
                     except LinAlgError:
                         failed[at] = True
                         break
@@ -59,6 +59,11 @@ def each(op: str, why: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 def refuse(op: str, x: Tensor, failed: Any, why: str) -> None:
     if np.any(failed):
         raise LinAlgError(f"{op}: {which(x.shape, failed)} {why}")
+
+
+def rounding(x: Tensor) -> float:
+    """What of a factor of x, relative to its largest, is no more than the rounding of the factorisation."""
+    return float(4 * np.sqrt(max(x.shape[-2:])) * np.finfo(x.dtype).eps)
 
 
 def values(x: Tensor) -> Any:

@@ -19,7 +19,7 @@ def _inv(x: Any) -> Any:
     return np.linalg.inv(x)
 
 
-_inv.defvjp(lambda g, y, x: -(T(y) @ g @ T(y)), batched=True)
+_inv.defvjp(lambda g, y, x: -_core.matmul(_core.matmul(y, g, trans_a=True), y, trans_b=True), batched=True)
 _inv.defjvp(lambda t, y, x: -(y @ t @ y), batched=True)
 
 
