@@ -133,6 +133,7 @@ void bind_functions(py::module_& m) {
   REDUCTION(min);
   REDUCTION(logsumexp);
 #undef REDUCTION
+  m.def("cumulative_prod", &cumulative_prod);
   m.def("softmax", &softmax);
   m.def("log_softmax", &log_softmax);
   m.def("layer_norm", &layer_norm);

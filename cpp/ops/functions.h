@@ -44,6 +44,8 @@ Tensor layer_norm(const Tensor& x, double eps);  // rows of the last axis: (x - 
 // One loss a row of x[..., classes]: logsumexp(row) - row[label].
 Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels);
 
+Tensor cumulative_prod(const Tensor& x, index_t axis);  // of floats
+
 // Shapes
 Tensor cast(const Tensor& x, DType dtype);
 Tensor detach(const Tensor& x);  // shares memory, takes no part in differentiation

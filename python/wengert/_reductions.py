@@ -295,12 +295,7 @@ def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
     x, axis = _along(x, axis, "cumulative_prod")
     if _constant(x):
         return asarray(np.cumprod(x.numpy(), axis))
-    order = [axis, *(i for i in range(x.ndim) if i != axis)]
-    y, reach, n = _core.permute(x, order), 1, x.shape[axis]
-    while reach < n:  # products over ever longer stretches (Hillis & Steele 1986)
-        y = _core.concat([_rows(y, 0, reach), _rows(y, reach, n) * _rows(y, 0, n - reach)], 0)
-        reach *= 2
-    return _core.permute(y, [int(i) for i in np.argsort(order)])
+    return _core.cumulative_prod(x, axis)
 
 
 def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Tensor:
