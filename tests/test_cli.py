@@ -403,3 +403,24 @@ def test_a_reader_that_leaves_early_is_no_error():
     with predict.stderr as errors:
         assert errors.read() == b""
     assert predict.wait() == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", ["mlp.layers.0.weight", "mlp.layers.2.bias", "input_std"])
+def test_a_model_of_no_finite_numbers_is_refused(capsys, which, bad):
+    assert run("train", line(), "--target", "y", "--epochs", 1, "--hidden", "4,3", "--out", "out") == 0
+    tensors, metadata = wg.load("out/model.safetensors", with_metadata=True)
+    values = tensors[which].numpy().copy()
+    values.flat[0] = bad
+    wg.save("out/model.safetensors", tensors | {which: values}, metadata)
+    capsys.readouterr()
+    message = refused(capsys, "predict", "out", "line.csv", "--out", "predicted.csv")
+    assert f"out/model.safetensors cannot be used: {which} holds NaN or infinite numbers" in message
+    assert not os.path.exists("predicted.csv")
+
+
+def test_a_prediction_that_is_not_finite_is_refused(capsys):
+    assert run("train", line(), "--target", "y", "--epochs", 1, "--activation", "relu", "--out", "out") == 0
+    write("far.csv", ["a", "b"], [[1, 2], [1e300, -1e300]])
+    capsys.readouterr()
+    assert "far.csv, row 2: the inputs are too large" in refused(capsys, "predict", "out", "far.csv")

@@ -109,3 +109,92 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with raises(ImportError, "wg.save needs safetensors: pip install 'wengert[train]'"):
         wg.save(tmp_path / "a", {})
+
+
+# --- what stands at the path already ------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o755, 0o400])
+def test_a_file_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    os.chmod(path, mode)
+    _files.write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(os.stat(path).st_mode) == mode
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_links_are_followed(tmp_path, exists):
+    (tmp_path / "there").mkdir()
+    real, near, far = tmp_path / "there" / "real", tmp_path / "near", tmp_path / "far"
+    os.symlink("there/real", near)
+    os.symlink(near, far)
+    if exists:
+        real.write_bytes(b"old")
+    _files.write_whole(far, b"new")
+    assert real.read_bytes() == b"new"
+    assert near.is_symlink() and far.is_symlink()
+    assert os.listdir(tmp_path / "there") == ["real"]
+
+
+def test_devices_and_pipes_are_written_through(tmp_path):
+    null = os.stat(os.devnull)
+    wg.save(os.devnull, {"w": np.ones(3)})
+    assert os.stat(os.devnull).st_mode == null.st_mode and os.stat(os.devnull).st_rdev == null.st_rdev
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe, 0o600)
+    os.symlink(pipe, link)
+    for path in (pipe, link):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        wg.save(path, {"w": np.ones(3)})
+        assert safetensors.numpy.load(os.read(reader, 1 << 16))["w"].tolist() == [1, 1, 1]
+        os.close(reader)
+        assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        wg.save(tmp_path, {})
+    with pytest.raises(FileNotFoundError) as caught:
+        wg.save(tmp_path / "none" / "a", {})
+    assert caught.value.filename == str(tmp_path / "none" / "a")
+
+
+@pytest.mark.parametrize(
+    ("step", "done"), [("open", False), ("fsync", False), ("chmod", False), ("replace", False), ("replace", True)]
+)
+def test_ctrl_c_stays_ctrl_c_and_leaves_one_whole_file(tmp_path, monkeypatch, step, done):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    real = getattr(os, step)
+
+    def interrupted(*args, **options):
+        if done:
+            real(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _files.write_whole(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == (b"new" if done else b"old")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "width"), [("bfloat16", "BF16", 2), ("float16", "F16", 2), ("F8_E4M3", "F8_E4M3", 1)]
+)
+def test_types_that_tensors_cannot_hold_are_named(tmp_path, kind, code, width):
+    path = tmp_path / "a.safetensors"
+    header = '{"w":{"dtype":"%s","shape":[2],"data_offsets":[0,%d]}}' % (code, 2 * width)  # noqa: UP031
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(2 * width))
+    with raises(ValueError, f"load: 'w' in '{path}' is of type {kind}, which tensors cannot hold; save it as float32"):
+        wg.load(path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "bool", "float32", "float64"])
+def test_types_that_tensors_can_hold(tmp_path, dtype):
+    path = tmp_path / "a.safetensors"
+    safetensors.numpy.save_file({"w": np.array([0, 1], dtype)}, path)
+    assert wg.load(path)["w"].tolist() == [0, 1]

@@ -491,3 +491,48 @@ def test_nothing_warns():
         wg.grad(wg.prod)(np.zeros(3))
         wg.nan_to_num(np.array([np.nan, np.inf]))
         wg.std(np.full((2, 3), np.pi), axis=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(1,), (2,), (7,), (3, 0), (0, 3), (5, 9), (9, 5), (17, 3, 2), (2, 65, 67), (3, 2, 129)]
+)
+def test_running_products_are_numpys_to_the_bit(shape, dtype):
+    x = np.random.default_rng(0).uniform(-2, 2, shape).astype(dtype)
+    for axis in range(len(shape)):
+        got = wg.cumulative_prod(x, axis=axis).numpy()
+        assert got.dtype == dtype
+        assert np.array_equal(got, np.cumprod(x, axis=axis))
+    special = np.array([2.0, -0.0, np.inf, 1.0, np.nan], dtype)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(wg.cumulative_prod(special).numpy(), np.cumprod(special))
+
+
+@pytest.mark.parametrize("zeros", [(), (0,), (2,), (1, 3), (0, 1, 4)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_derivatives_of_running_products_are_exact_with_zeros(zeros, axis):
+    x = np.random.default_rng(1).uniform(0.5, 2, (5, 5))
+    x[list(zeros)] = 0.0
+    x = x if axis == 0 else x.T
+    jacobians = [wg.jacobian(lambda z: wg.cumulative_prod(z, axis), mode=mode)(x).numpy() for mode in ("rev", "fwd")]
+    want = np.zeros((5, 5, 5, 5))
+    for i, j, k in np.ndindex(5, 5, 5):  # of product k to factor j <= k, on line i
+        others = np.delete(x[:, i] if axis == 0 else x[i], j)[:k]
+        if j <= k:
+            want[(k, i, j, i) if axis == 0 else (i, k, i, j)] = others.prod()
+    for got in jacobians:
+        np.testing.assert_allclose(got, want, rtol=1e-14, atol=0)
+    wg.check_grads(lambda z: wg.cumulative_prod(z, axis), (x,), order=3, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_running_products_under_every_transform(n):
+    x = np.random.default_rng(2).uniform(-2, 2, (n, 4))
+
+    def f(z):
+        return (wg.cumulative_prod(z, 0) * np.cos(np.arange(4.0))).sum()
+
+    dense = wg.hessian(f)(x).numpy().reshape(4 * n, 4 * n)
+    np.testing.assert_allclose(dense, dense.T, atol=1e-14)
+    np.testing.assert_allclose(wg.hvp(f, x, x).numpy().ravel(), dense @ x.ravel(), rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(wg.compile(wg.grad(f))(x).numpy(), wg.grad(f)(x).numpy())

@@ -31,6 +31,33 @@ def test_sum(dtype):
             assert same([results[isa] for isa in FMA])
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("power", [-1, -0.6, -0.4, 0, 0.45, 0.55, 0.9])
+def test_norm_at_any_scale(dtype, power):
+    """From denormal numbers to where the norm itself would leave the range, some elements far below the others."""
+    rng = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    scale = 2.0 ** np.round(power * (info.maxexp if power > 0 else info.maxexp + 10))
+    for n in [0, *LENGTHS[:15]]:
+        for inner in [1, 2, 9, 65]:
+            x = (rng.standard_normal((2, n, inner)) * scale).astype(dtype)
+            x[:, ::3] *= dtype(2.0**-30)
+            results = {isa: _core.kernel_reduce(isa, "norm", x, 2, n, inner) for isa in ISAS}
+            exact = np.sqrt((x.astype(np.longdouble) ** 2).sum(axis=1))
+            for y in results.values():
+                assert (np.abs(y - exact) <= 4 * info.eps * exact + 2 * info.smallest_subnormal).all(), (n, inner)
+            assert same([results[isa] for isa in FMA])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("inner", [1, 3])
+def test_norm_of_special_values(isa, dtype, inner):
+    for values, want in [((0, -0.0), 0), ((inf, 1), inf), ((-inf, inf), inf), ((nan, 1), nan), ((inf, nan), nan)]:
+        x = np.repeat(np.array(values, dtype)[None, :, None], inner, 2)
+        np.testing.assert_array_equal(_core.kernel_reduce(isa, "norm", x, 1, 2, inner), np.full((1, inner), want))
+
+
 @pytest.mark.parametrize("isa", ISAS)
 def test_long_float_sums_are_good_to_half_an_ulp(isa):
     x = np.random.default_rng(1).random((100_000, 64), np.float32)

@@ -11,8 +11,39 @@
 
 namespace wengert::bindings {
 namespace {
+struct Dims : std::vector<index_t> {
+  using vector::vector;
+  Dims(std::vector<index_t> v) : vector(std::move(v)) {}
+};
+}  // namespace
+}  // namespace wengert::bindings
 
-using Dims = std::vector<index_t>;
+namespace pybind11::detail {
+// Sizes, steps and axes: anything that is an index in Python. One beyond 64 bits is a ValueError that says so.
+template <>
+struct type_caster<wengert::bindings::Dims> {
+  PYBIND11_TYPE_CASTER(wengert::bindings::Dims, const_name("Sequence[int]"));
+  bool load(handle src, bool) {
+    if (!PySequence_Check(src.ptr()) || PyUnicode_Check(src.ptr()) || PyBytes_Check(src.ptr())) return false;
+    value.clear();
+    for (handle item : reinterpret_borrow<sequence>(src)) {
+      const auto whole = reinterpret_steal<object>(PyNumber_Index(item.ptr()));
+      if (!whole) {
+        PyErr_Clear();
+        return false;
+      }
+      int overflow = 0;
+      value.push_back(PyLong_AsLongLongAndOverflow(whole.ptr(), &overflow));
+      if (overflow)
+        throw value_error(std::string(str(whole)) + " does not fit in 64 bits: no size or axis is so large");
+    }
+    return true;
+  }
+};
+}  // namespace pybind11::detail
+
+namespace wengert::bindings {
+namespace {
 
 // A builtin whose `self` is the op: no argument parsing stands between Python and the kernel.
 PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n) {
@@ -44,7 +75,7 @@ py::dict describe(const Elementwise& op) {
   return d;
 }
 
-Dims axes_of(const Tensor& x, const std::optional<Dims>& axes) { return axes ? *axes : all_axes(x); }
+Dims axes_of(const Tensor& x, const std::optional<Dims>& axes) { return axes ? *axes : Dims(all_axes(x)); }
 
 }  // namespace
 
@@ -96,11 +127,13 @@ void bind_functions(py::module_& m) {
     return NAME(x, axes_of(x, axes), keepdims);                                      \
   })
   REDUCTION(sum);
+  REDUCTION(norm);
   REDUCTION(mean);
   REDUCTION(max);
   REDUCTION(min);
   REDUCTION(logsumexp);
 #undef REDUCTION
+  m.def("cumulative_prod", &cumulative_prod);
   m.def("softmax", &softmax);
   m.def("log_softmax", &log_softmax);
   m.def("layer_norm", &layer_norm);

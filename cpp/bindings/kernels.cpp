@@ -87,7 +87,11 @@ py::array kernel_reduce(const std::string& isa, const std::string& name, const p
   return with_type(x, [&]<class T>(T) {
     py::array y = out ? *out : py::array(py::array_t<T>({outer, inner}));
     const auto& t = table_of<T>(isa);
-    const auto f = name == "sum" ? t.sum : name == "max" ? t.max : name == "min" ? t.min : nullptr;
+    const auto f = name == "sum"    ? t.sum
+                   : name == "norm" ? t.norm
+                   : name == "max"  ? t.max
+                   : name == "min"  ? t.min
+                                    : nullptr;
     if (!f) throw std::invalid_argument("no reduction is called " + name);
     f(static_cast<const T*>(x.data()), static_cast<T*>(y.mutable_data()), outer, n, inner, inner);
     return y;

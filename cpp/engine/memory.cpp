@@ -15,6 +15,7 @@ namespace wengert::engine {
 namespace {
 
 constexpr std::size_t small_limit = 1024, small_step = 16, chunk = std::size_t{64} << 10;
+constexpr std::size_t most = std::size_t{1} << 62;  // of one block: rounded up to its class it is still a size
 constexpr std::size_t large_header = 64, cache_limit = std::size_t{512} << 20;
 
 struct FreeBlock {
@@ -179,6 +180,7 @@ void* allocate(std::size_t bytes) {
     const std::size_t k = (bytes + small_step - 1) / small_step;
     return mine.lists[k] ? pop(mine.lists[k]) : refill(mine, k);
   }
+  if (bytes > most) throw std::bad_alloc();
   const SizeClass c = size_class(bytes);
   Spare& s = spare();
   s.live.fetch_add(c.bytes, std::memory_order_relaxed);

@@ -5,10 +5,20 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace wengert::engine {
+
+struct OutOfMemory : std::bad_alloc {
+  explicit OutOfMemory(std::string text) : text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
 
 void* allocate(std::size_t bytes);  // throws std::bad_alloc
 void deallocate(void* p, std::size_t bytes) noexcept;

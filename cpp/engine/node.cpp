@@ -59,12 +59,25 @@ struct TapeOwner {
 };
 thread_local TapeOwner tape_owner;
 
+// Sizes of 0 do not hide the others: whatever strides over a shape may multiply any of its sizes.
 index_t checked_bytes(DType dtype, const Shape& shape) {
   index_t n = size_of(dtype);
-  for (index_t d : shape)
-    if (d < 0 || __builtin_mul_overflow(n, d, &n))
-      throw std::invalid_argument("array of shape " + shape.str() + " is too large");
-  return n;
+  bool any = true;
+  for (index_t d : shape) {
+    any = any && d != 0;
+    if (d < 0) throw std::invalid_argument("array of shape " + shape.str() + " has a negative size");
+    if (d != 0 && __builtin_mul_overflow(n, d, &n))
+      throw std::invalid_argument("array of shape " + shape.str() + " is too large: its bytes do not fit in 64 bits");
+  }
+  return any ? n : 0;
+}
+
+Buffer* memory_for(const Shape& shape, std::size_t bytes) {
+  try {
+    return Buffer::create(bytes);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory("array of shape " + shape.str() + ": no memory for its " + std::to_string(bytes) + " bytes");
+  }
 }
 
 void unlink(Node* n) {
@@ -169,7 +182,7 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
     n->data = (*alias).get()->data;
     n->borrowed = (*alias).get()->borrowed;
   } else {
-    n->buffer = Buffer::create(bytes);
+    n->buffer = memory_for(n->shape, bytes);
     n->data = n->buffer->data();
   }
   return out;

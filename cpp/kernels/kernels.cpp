@@ -32,6 +32,7 @@ const Table<F> WENGERT_JOIN(table_, WENGERT_ISA, WENGERT_T) = {
     },
     matmul<F>,
     sum<F>,
+    norm<F>,
     max<F>,
     min<F>,
     logsumexp<F>,

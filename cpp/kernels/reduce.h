@@ -1,9 +1,10 @@
-// Sums, maxima and minima over the middle axis of x[outer, n, stride], for `inner` columns of it.
+// Sums, norms, maxima and minima over the middle axis of x[outer, n, stride], for `inner` columns of it.
 //
 // The same bits on every ISA: a sum over contiguous elements is 256 bytes of virtual lanes side by side, added by
 // halving at the end; along rows (stride > 1) each column is its own lane. In a lane, blocks of 32 terms are added in
 // order, and the blocks' sums with the rounding errors kept and added back, so that a long float sum is good to about
-// half an ulp at the speed of memory. Maxima and minima do not depend on the order at all.
+// half an ulp at the speed of memory. A norm is such a sum of squares, taken again of scaled elements where the squares
+// leave the range. Maxima and minima do not depend on the order at all.
 #pragma once
 #include "kernels/math.h"
 #include "kernels/shuffle.h"
@@ -43,48 +44,63 @@ WENGERT_INLINE void sum_terms(index_t n, bool more, Vec<T> (&total)[NV], Load lo
   for (int v = 0; v < NV; ++v) total[v] = where(lost[v] == lost[v], total[v] + lost[v], total[v]);
 }
 
-template <class T>
-WENGERT_INLINE T row_sum(const T* x, index_t n) {
+// What is added of each element.
+struct Itself {
+  template <class V>
+  WENGERT_INLINE V operator()(V x) const {
+    return x;
+  }
+};
+struct Square {
+  template <class V>
+  WENGERT_INLINE V operator()(V x) const {
+    return x * x;
+  }
+};
+
+template <class Term = Itself, class T>
+WENGERT_INLINE T row_sum(const T* x, index_t n, Term term = {}) {
   constexpr int W = Vec<T>::lanes, L = 256 / sizeof(T), NV = L / W;
-  if (n <= W) return sum_lanes(0.0 + Vec<T>::load(x, static_cast<int>(n)));  // the other lanes are 0
+  if (n <= W) return sum_lanes(0.0 + term(Vec<T>::load(x, static_cast<int>(n))));  // the other lanes are 0
   const index_t whole = n / L;
   const auto rest = [=](int v) {
     const index_t at = whole * L + v * W;
-    return Vec<T>::load(at < n ? x + at : x, lanes_left(n - at, W));
+    return term(Vec<T>::load(at < n ? x + at : x, lanes_left(n - at, W)));
   };
   Vec<T> total[NV];
   if (whole == 0)
     for (int v = 0; v < NV; ++v) total[v] = 0.0 + rest(v);
   else
-    sum_terms(whole, whole * L < n, total, [x](index_t k, int v) { return Vec<T>::load(x + k * L + v * W); }, rest);
+    sum_terms(
+        whole, whole * L < n, total, [=](index_t k, int v) { return term(Vec<T>::load(x + k * L + v * W)); }, rest);
   for (int half = NV / 2; half > 0; half /= 2)
     for (int v = 0; v < half; ++v) total[v] = total[v] + total[v + half];
   return sum_lanes(total[0]);
 }
 
 // NV vectors of columns; `last` lanes of the last one.
-template <int NV, class T>
-void column_sums(const T* x, T* y, index_t n, index_t stride, int last) {
+template <int NV, class Term, class T>
+void column_sums(const T* x, T* y, index_t n, index_t stride, int last, Term term) {
   constexpr int W = Vec<T>::lanes;
   Vec<T> total[NV];
   const auto none = [](int) { return Vec<T>(0.0); };
   if (last == W)
-    sum_terms(n, false, total, [=](index_t k, int v) { return Vec<T>::load(x + k * stride + v * W); }, none);
+    sum_terms(n, false, total, [=](index_t k, int v) { return term(Vec<T>::load(x + k * stride + v * W)); }, none);
   else
     sum_terms(
         n, false, total,
         [=](index_t k, int v) {
-          return v == NV - 1 ? Vec<T>::load(x + k * stride + v * W, last) : Vec<T>::load(x + k * stride + v * W);
+          return term(v == NV - 1 ? Vec<T>::load(x + k * stride + v * W, last) : Vec<T>::load(x + k * stride + v * W));
         },
         none);
   for (int v = 0; v < NV; ++v) total[v].store(y + v * W, v == NV - 1 ? last : W);
 }
 
-template <class T>
-void sum(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
+template <class Term, class T>
+WENGERT_INLINE void sums(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride, Term term) {
   constexpr index_t W = Vec<T>::lanes;
   if (stride == 1) {
-    for (index_t o = 0; o < outer; ++o) y[o] = row_sum(x + o * n, n);
+    for (index_t o = 0; o < outer; ++o) y[o] = row_sum(x + o * n, n, term);
     return;
   }
   for (index_t o = 0; o < outer; ++o, x += n * stride, y += stride)
@@ -94,25 +110,75 @@ void sum(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stri
       const index_t width = left < vectors * W ? left : vectors * W;
       if (width <= (vectors - 1) * W) {  // not all of these vectors are in use: take those that are full
         const index_t part = vectors / 2 * W;
-        vectors == 8 ? column_sums<4>(x + i, y + i, n, stride, W) : column_sums<2>(x + i, y + i, n, stride, W);
+        vectors == 8 ? column_sums<4>(x + i, y + i, n, stride, W, term)
+                     : column_sums<2>(x + i, y + i, n, stride, W, term);
         i += part;
         continue;
       }
       const int last = static_cast<int>(width - (vectors - 1) * W);
       switch (vectors) {
         case 8:
-          column_sums<8>(x + i, y + i, n, stride, last);
+          column_sums<8>(x + i, y + i, n, stride, last, term);
           break;
         case 4:
-          column_sums<4>(x + i, y + i, n, stride, last);
+          column_sums<4>(x + i, y + i, n, stride, last, term);
           break;
         case 2:
-          column_sums<2>(x + i, y + i, n, stride, last);
+          column_sums<2>(x + i, y + i, n, stride, last, term);
           break;
         default:
-          column_sums<1>(x + i, y + i, n, stride, last);
+          column_sums<1>(x + i, y + i, n, stride, last, term);
       }
       i += width;
+    }
+}
+
+template <class T>
+void sum(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
+  sums(x, y, outer, n, inner, stride, Itself{});
+}
+
+template <class T>
+struct Range {
+  static constexpr bool is_float = sizeof(T) == 4;
+  static constexpr T smallest = is_float ? T(__FLT_MIN__) : T(__DBL_MIN__);
+  static constexpr T largest = is_float ? T(__FLT_MAX__) : T(__DBL_MAX__);
+  static constexpr T eps = is_float ? T(__FLT_EPSILON__) : T(__DBL_EPSILON__);
+  static constexpr T least_square = smallest / (eps * eps);  // a smaller sum of squares has lost some that underflowed
+};
+
+template <class T>
+WENGERT_INLINE T root_of(T x) {
+  return sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(x)))
+                        : static_cast<T>(__builtin_sqrt(static_cast<double>(x)));
+}
+
+// The norm of numbers whose squares leave the range.
+template <class T>
+T scaled_norm(const T* x, index_t n, index_t stride) {
+  T most = 0;
+  for (index_t k = 0; k < n; ++k) {
+    const T size = x[k * stride] < 0 ? -x[k * stride] : x[k * stride];
+    most = size > most ? size : most;
+  }
+  if (most == 0 || most > Range<T>::largest) return most;
+  const T by = most < 1 ? 1 / (most < Range<T>::smallest ? Range<T>::smallest : most) : 1, down = most < 1 ? 1 : most;
+  T sum = 0, lost = 0;
+  for (index_t k = 0; k < n; ++k) {
+    const T v = x[k * stride] * by / down, term = v * v, now = sum + term, part = now - sum;
+    lost += (sum - (now - part)) + (term - part);
+    sum = now;
+  }
+  return root_of(sum + lost) * down / by;
+}
+
+template <class T>
+void norm(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride) {
+  sums(x, y, outer, n, inner, stride, Square{});
+  for (index_t o = 0; o < outer; ++o, x += n * stride, y += stride)
+    for (index_t i = 0; i < inner; ++i) {
+      const bool lost = y[i] < Range<T>::least_square || y[i] > Range<T>::largest;
+      y[i] = lost ? scaled_norm(x + i, n, stride) : root_of(y[i]);
     }
 }
 

@@ -272,6 +272,19 @@ template <class T>
 struct Moments {
   Vec<T> mean, inverse;  // inverse = 1 / sqrt(variance + eps)
 };
+// Have squares left the range, or been lost below it? Not if eps is what counts.
+template <class T>
+WENGERT_INLINE bool out_of_range(Vec<T> variance) {
+  const Vec<T> least = static_cast<double>(Range<T>::least_square), largest = static_cast<double>(Range<T>::largest);
+  return any((variance < least) | (largest < variance));
+}
+// The unit to take deviations in, where their own squares or that of the root of eps leave the range.
+template <class T>
+WENGERT_INLINE Vec<T> unit_of(Vec<T> largest_deviation, double eps) {
+  const Vec<T> least = static_cast<double>(4 * Range<T>::smallest), root = sqrt(Vec<T>(eps));
+  return maximum(maximum(largest_deviation, root), least);
+}
+
 template <class T>
 WENGERT_INLINE Moments<T> lane_moments(const Turned<T>& x, index_t n, double eps) {
   Vec<T> sum = 0.0, squares = 0.0;
@@ -281,7 +294,20 @@ WENGERT_INLINE Moments<T> lane_moments(const Turned<T>& x, index_t n, double eps
     const Vec<T> d = x[i] - mean;
     squares = fma(d, d, squares);
   }
-  return {mean, 1.0 / sqrt(squares / static_cast<double>(n) + eps)};
+  const Vec<T> variance = squares / static_cast<double>(n) + eps;
+  const Vec<T> inverse = 1.0 / sqrt(variance);
+  if (!out_of_range(variance)) return {mean, inverse};
+  Vec<T> most = 0.0;
+  squares = 0.0;
+  for (index_t i = 0; i < n; ++i) most = maximum(most, abs(x[i] - mean));
+  const Vec<T> unit = unit_of(most, eps), root = sqrt(Vec<T>(eps)) / unit;
+  for (index_t i = 0; i < n; ++i) {
+    const Vec<T> d = (x[i] - mean) / unit;
+    squares = fma(d, d, squares);
+  }
+  const Vec<T> scaled = 1.0 / (sqrt(fma(root, root, squares / static_cast<double>(n))) * unit);
+  const Vec<T> least = static_cast<double>(Range<T>::least_square), largest = static_cast<double>(Range<T>::largest);
+  return {mean, where((variance < least) | (largest < variance), scaled, inverse)};
 }
 // The mean of f over a long row; f as for long_sum.
 template <class T, class F>
@@ -299,7 +325,18 @@ WENGERT_INLINE Moments<T> row_moments(const T* x, index_t n, double eps) {
     const Vec<T> d = load(x + i, lanes) - mean;
     return lanes == Vec<T>::lanes ? d * d : first_lanes(d * d, Vec<T>(0.0), lanes);
   });
-  return {mean, 1.0 / sqrt(variance + eps)};
+  if (!out_of_range(variance + eps)) return {mean, 1.0 / sqrt(variance + eps)};
+  T most = 0;
+  for (index_t i = 0; i < n; ++i) {
+    const T d = x[i] - mean.v[0], size = d < 0 ? -d : d;
+    most = size > most ? size : most;
+  }
+  const Vec<T> unit = unit_of(Vec<T>(static_cast<double>(most)), eps), root = sqrt(Vec<T>(eps)) / unit;
+  const Vec<T> scaled = long_mean<T>(n, [=](index_t i, int lanes) {
+    const Vec<T> d = (load(x + i, lanes) - mean) / unit;
+    return lanes == Vec<T>::lanes ? d * d : first_lanes(d * d, Vec<T>(0.0), lanes);
+  });
+  return {mean, 1.0 / (sqrt(fma(root, root, scaled)) * unit)};
 }
 
 // (x - mean) / sqrt(variance + eps)

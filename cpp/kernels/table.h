@@ -82,6 +82,7 @@ struct Table {
   // of the columns has the bits that all of them have. n = 0 gives sum 0; max and min need n >= 1 and give NaN where
   // any element is NaN.
   void (*sum)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
+  void (*norm)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);  // at any scale
   void (*max)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
   void (*min)(const T* x, T* y, index_t outer, index_t n, index_t inner, index_t stride);
 

@@ -33,6 +33,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a = false, bool trans
 
 // Reductions
 Tensor sum(const Tensor& x, Axes axes, bool keepdims = false);
+Tensor norm(const Tensor& x, Axes axes, bool keepdims = false);  // sqrt(sum(x^2)), at any scale; derivatives 0 at 0
 Tensor mean(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor max(const Tensor& x, Axes axes, bool keepdims = false);
 Tensor min(const Tensor& x, Axes axes, bool keepdims = false);
@@ -42,6 +43,8 @@ Tensor log_softmax(const Tensor& x, index_t axis = -1);
 Tensor layer_norm(const Tensor& x, double eps);  // rows of the last axis: (x - mean) / sqrt(variance + eps)
 // One loss a row of x[..., classes]: logsumexp(row) - row[label].
 Tensor softmax_cross_entropy(const Tensor& x, const Tensor& labels);
+
+Tensor cumulative_prod(const Tensor& x, index_t axis);  // of floats
 
 // Shapes
 Tensor cast(const Tensor& x, DType dtype);

@@ -21,7 +21,6 @@ Tensor Elementwise::squared(const Tensor&, const Origin& from) const {
   const std::string_view op = name;
   const Tensor& a = from.operands[0];
   if (op == "abs") return square(a);
-  if (op == "root") return a;
   if (op == "hypot") return square(a) + square(from.operands[1]);
   if (op == "negative") return squared_of(a);
   const bool times = op == "multiply";

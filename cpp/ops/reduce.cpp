@@ -1,6 +1,7 @@
 // Reductions over any axes, and the softmax family and layer norm over the last.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -123,6 +124,30 @@ struct Sum final : Reduce {
 };
 const Sum sum_op;
 
+// Its derivative is x / norm: not by way of the square, which leaves the range long before x does.
+struct Norm final : Reduce {
+  Norm() : Reduce("norm", 1 | reads_output) { sign = Sign::not_negative; }
+  Tensor squared(const Tensor&, const Origin& from) const override {
+    return sum(square(from.operands[0]), axes(from.params.word));
+  }
+  ReduceKernel<float> kernel(float) const override { return kernels::table<float>().norm; }
+  ReduceKernel<double> kernel(double) const override { return kernels::table<double>().norm; }
+  static Tensor direction(const Tensor& x, const Tensor& y, index_t word) {
+    return x / spread(where(y == 0.0, 1.0, y), x.shape(), word, false);
+  }
+  void vjp(Pullback& p) const override {
+    const Tensor x = p.input(0), y = p.output();
+    const index_t word = p.params().word;
+    p.add(0, where(spread(y, x.shape(), word, false) == 0.0, 0.0, spread_g(p)) * direction(x, y, word));
+  }
+  Tensor jvp(Pushforward& p) const override {
+    const index_t word = p.params().word;
+    const Tensor y = p.output();
+    return where(y == 0.0, 0.0, sum(p.tangent(0) * direction(p.input(0), y, word), axes(word)));
+  }
+};
+const Norm norm_op;
+
 // The cotangent is split evenly over ties; NaN elements of a NaN maximum get 1 each.
 struct Extremum final : Reduce {
   bool greatest;
@@ -151,7 +176,8 @@ const Extremum max_op(true), min_op(false);
 Tensor reduce(const Reduce& op, const Tensor& x, Axes axes, bool keepdims) {
   if (!is_float(x.dtype())) return reduce(op, cast(x, DType::f64), axes, keepdims);
   const index_t word = axes_word(op.name, x, axes);
-  if (&op != &sum_op && reduced_size(x.shape(), word) == 0 && x.size() == 0 && reduced(x.shape(), word, false).size())
+  if ((&op == &max_op || &op == &min_op) && reduced_size(x.shape(), word) == 0 && x.size() == 0 &&
+      reduced(x.shape(), word, false).size())
     throw std::invalid_argument(std::string(op.name) + ": axis of size 0 in shape " + x.shape().str() + " has no " +
                                 (op.name[1] == 'a' ? "largest" : "smallest") + " element");
   Tensor y;
@@ -272,10 +298,14 @@ struct LogSumExp final : Op {
 const LogSumExp logsumexp_op;
 
 // y = (x - mean) / sqrt(variance + eps). Its Jacobian is symmetric too: one rule for both modes. The word holds eps.
+// Deviations are squared in units of the largest, as their own squares may leave the range; the unit cancels.
 Tensor layer_norm_rule(const Tensor& x, const Tensor& t, double eps) {
   const index_t last[] = {-1};
   const Tensor y = layer_norm(x, eps), d = x - mean(x, last, true);
-  return (t - mean(t, last, true) - y * mean(t * y, last, true)) * rsqrt(mean(d * d, last, true) + eps);
+  const double root = std::sqrt(eps), least = x.dtype() == DType::f32 ? 0x1p-124 : 0x1p-1020;
+  const Tensor unit = detach(max(maximum(abs(d), std::max(root, least)), last, true));
+  const Tensor spread = sqrt(mean(square(d / unit), last, true) + square(root / unit)) * unit;
+  return (t - mean(t, last, true) - y * mean(t * y, last, true)) / spread;
 }
 
 struct LayerNormPullback final : Op {
@@ -399,6 +429,7 @@ Tensor along(const char* op, const Tensor& x, index_t axis, F&& f) {
 }  // namespace
 
 Tensor sum(const Tensor& x, Axes axes, bool keepdims) { return reduce(sum_op, x, axes, keepdims); }
+Tensor norm(const Tensor& x, Axes axes, bool keepdims) { return reduce(norm_op, x, axes, keepdims); }
 Tensor max(const Tensor& x, Axes axes, bool keepdims) { return reduce(max_op, x, axes, keepdims); }
 Tensor min(const Tensor& x, Axes axes, bool keepdims) { return reduce(min_op, x, axes, keepdims); }
 

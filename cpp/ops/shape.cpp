@@ -365,8 +365,8 @@ const Op& copy_op() { return the_copy_op; }
 Tensor reshape(const Tensor& x, Shape shape) {
   if (x.shape() == shape) return x;
   if (x.size() != shape.size())
-    throw std::invalid_argument("reshape: " + x.shape().str() + " has " + std::to_string(x.size()) + " elements, " +
-                                shape.str() + " has " + std::to_string(shape.size()));
+    throw std::invalid_argument("reshape: " + x.shape().str() + " has " + std::to_string(x.size()) +
+                                " elements, which do not fill " + shape.str());
   return apply(reshape_op, {x}, x.dtype(), std::move(shape));
 }
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import stat
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
@@ -11,6 +14,10 @@ import numpy as np
 from wengert._tensor import Tensor, asarray, tensor
 
 Path = str | os.PathLike[str]
+
+# As safetensors calls the types that a tensor can hold, and some that it cannot.
+_KINDS = {"F32", "F64", "BOOL", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
+_OTHER_KINDS = {"BF16": "bfloat16", "F16": "float16", "C64": "complex64"}
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
@@ -25,29 +32,43 @@ def require(module: str, extra: str, purpose: str) -> Any:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under another name first, so that ``path`` is either the old file or the whole new one."""
-    import tempfile
+    """Writes a file under another name first, so that ``path`` is either the old file or the whole new one.
 
-    path = os.fspath(path)
-    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
+    Links are followed, and a file that is there keeps its mode. What is no regular file, a device or a pipe, can only
+    be written as it stands.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(path, "wb") as through:
+            through.write(content)
+        return
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    unfinished = os.path.join(folder, f"{name[:100]}.{secrets.token_hex(8)}")
+    try:
+        with open(unfinished, "xb", opener=lambda p, flags: os.open(p, flags, 0o600 if mode else 0o666)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(unfinished, 0o666 & ~mask)  # mkstemp is stricter than open
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
+        if mode:
+            os.chmod(unfinished, stat.S_IMODE(mode))
+        os.replace(unfinished, target)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):  # it may have got its place already, or never been made
+            os.unlink(unfinished)
+        if isinstance(error, OSError) and error.filename == unfinished:
+            error.filename = os.fspath(path)
         raise
 
 
 def save(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Writes named arrays (a ``state_dict``) and texts to a safetensors file, whole or not at all.
 
-    Needs the safetensors package (``wengert[train]``). TypeError for names and metadata that are not text.
+    A link is followed, a file that is there keeps its mode, and a device or a pipe is written to. Needs the safetensors
+    package (``wengert[train]``). TypeError for names and metadata that are not text.
 
     >>> import tempfile, wengert as wg
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -70,8 +91,8 @@ def load(path: Path, with_metadata: Literal[True]) -> tuple[dict[str, Tensor], d
 def load(path: Path, with_metadata: bool = False) -> Any:
     """The named tensors of a safetensors file; with ``with_metadata`` also its texts, as a pair.
 
-    FileNotFoundError if there is none, ValueError for a file that is truncated or of another format. See
-    :func:`wengert.save`.
+    FileNotFoundError if there is none, ValueError for a file that is truncated or of another format, or that holds
+    another type, such as bfloat16. See :func:`wengert.save`.
 
     >>> import tempfile, wengert as wg
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +105,12 @@ def load(path: Path, with_metadata: bool = False) -> Any:
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
     try:
         with safetensors.safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118
+                if (kind := file.get_slice(name).get_dtype()) not in _KINDS:
+                    raise ValueError(
+                        f"load: {name!r} in {os.fspath(path)!r} is of type {_OTHER_KINDS.get(kind, kind)}, which "
+                        "tensors cannot hold; save it as float32 or float64"
+                    )
             tensors = {name: tensor(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:

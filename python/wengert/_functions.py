@@ -268,7 +268,10 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     >>> wg.arange(3.0)
     Tensor([0., 1., 2.])
     """
-    return asarray(np.arange(start, stop, step, dtype=dtype) if stop is not None else np.arange(start, dtype=dtype))
+    start, stop = (0, start) if stop is None else (start, stop)
+    if step:
+        _countable("arange", (stop - start) / step)
+    return asarray(np.arange(start, stop, step, dtype=dtype))
 
 
 def linspace(start: float, stop: float, num: int = 50, dtype: Any = None) -> Tensor:
@@ -278,4 +281,11 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = None) -> Ten
     >>> wg.linspace(0.0, 1.0, 3)
     Tensor([0. , 0.5, 1. ])
     """
+    _countable("linspace", num)
     return asarray(np.linspace(start, stop, num, dtype=dtype))
+
+
+def _countable(op: str, n: float) -> None:
+    """NumPy's own counts wrap around, to nothing or to less than nothing."""
+    if n >= 2.0**60:
+        raise ValueError(f"{op}: {n:.3g} elements are too many")

@@ -64,6 +64,7 @@ def _basic(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
         if isinstance(p, slice):
             first, stop, by = p.indices(size)
             count = len(range(first, stop, by))
+            by = by if count > 1 else 1  # a step that is never taken may be of any size
             shape.append(count)
         else:
             first, by, count = operator.index(p), 1, 1

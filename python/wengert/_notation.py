@@ -24,7 +24,7 @@ _infix = {
     "logical_and": "and", "logical_or": "or",
 }  # fmt: skip
 _patterns = {
-    "multiply": "{}·{}", "negative": "−{}", "square": "{}²", "reciprocal": "1 / {}", "sqrt": "√{}", "root": "√{}", "cbrt": "∛{}",
+    "multiply": "{}·{}", "negative": "−{}", "square": "{}²", "reciprocal": "1 / {}", "sqrt": "√{}", "cbrt": "∛{}",
     "abs": "|{}|", "sin": "sin {}", "cos": "cos {}", "tan": "tan {}", "floor": "⌊{}⌋", "ceil": "⌈{}⌉",
     "identity": "{}",
 }  # fmt: skip

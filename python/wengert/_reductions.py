@@ -210,30 +210,37 @@ def var(
     >>> wg.var([1.0, 2.0, 6.0], correction=1)
     Tensor(7.)
     """
-    y = asarray(x)
-    y = _core.cast(y, "float64") if _constant(y) else y
-    gone = _reduced(y, axis, "var")
-    n = math.prod(y.shape[i] for i in gone) - (correction if ddof is None else ddof)
-    if n <= 0:
-        warnings.warn("var: no more elements than degrees of freedom", RuntimeWarning, stacklevel=2)
-        n = np.nan
-    if y.size:  # from the first element on, so that what is constant has no spread at all
-        first = [1 if i in gone else s for i, s in enumerate(y.shape)]
-        y = y - _core.slice(y, [0] * y.ndim, [1] * y.ndim, first)
-        y = y - _core.mean(y, gone, True)
+    y, gone, n = _deviations("var", x, axis, correction if ddof is None else ddof)
     return _core.sum(_core.square(y), gone, keepdims) / n
 
 
 def std(
     x: ArrayLike, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, ddof: float | None = None
 ) -> Tensor:
-    """The standard deviation, the root of :func:`wengert.var`; the derivative is 0 where it is 0.
+    """The standard deviation, the root of :func:`wengert.var`, at any scale; the derivative is 0 where it is 0.
 
     >>> import wengert as wg
     >>> wg.std([1.0, 3.0])
     Tensor(1.)
     """
-    return _core.root(var(x, axis, correction, keepdims, ddof))
+    y, gone, n = _deviations("std", x, axis, correction if ddof is None else ddof)
+    return _core.norm(y, gone, keepdims) / math.sqrt(n)
+
+
+def _deviations(op: str, x: ArrayLike, axis: Axis, correction: float) -> tuple[Tensor, list[int], float]:
+    """x less its mean over ``axis``, these axes, and the degrees of freedom."""
+    y = asarray(x)
+    y = _core.cast(y, "float64") if _constant(y) else y
+    gone = _reduced(y, axis, op)
+    n = math.prod(y.shape[i] for i in gone) - correction
+    if n <= 0:
+        warnings.warn(f"{op}: no more elements than degrees of freedom", RuntimeWarning, stacklevel=3)
+        n = np.nan
+    if y.size:  # from the first element on, so that what is constant has no spread at all
+        first = [1 if i in gone else s for i, s in enumerate(y.shape)]
+        y = y - _core.slice(y, [0] * y.ndim, [1] * y.ndim, first)
+        y = y - _core.mean(y, gone, True)
+    return y, gone, n
 
 
 def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, keepdims: bool = False) -> Tensor:
@@ -291,12 +298,7 @@ def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
     x, axis = _along(x, axis, "cumulative_prod")
     if _constant(x):
         return _whole["cumprod"](x, axis=axis)
-    order = [axis, *(i for i in range(x.ndim) if i != axis)]
-    y, reach, n = _core.permute(x, order), 1, x.shape[axis]
-    while reach < n:  # products over ever longer stretches (Hillis & Steele 1986)
-        y = _core.concat([_rows(y, 0, reach), _rows(y, reach, n) * _rows(y, 0, n - reach)], 0)
-        reach *= 2
-    return _core.permute(y, [int(i) for i in np.argsort(order)])
+    return _core.cumulative_prod(x, axis)
 
 
 def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Tensor:

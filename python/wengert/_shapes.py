@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def reshape(x: ArrayLike, shape: int | Sequence[int]) -> Tensor:
     if sizes.count(-1) > 1 or builtins.min(sizes, default=0) < -1:
         raise ValueError(f"reshape: {tuple(sizes)} may hold one -1 and no other negative size")
     if -1 in sizes:
-        rest = int(np.prod([s for s in sizes if s != -1], dtype=np.int64))
+        rest = math.prod(s for s in sizes if s != -1)
         if rest == 0 or x.size % rest:
             raise ValueError(f"reshape: {x.shape} has {x.size} elements, which {tuple(sizes)} does not divide")
         sizes[sizes.index(-1)] = x.size // rest
@@ -296,7 +297,7 @@ def pad(x: ArrayLike, pad_width: Any, mode: str = "constant", constant_values: f
     Tensor([0., 1., 2., 0., 0.])
     """
     y = asarray(x)
-    for axis, (before, after) in enumerate(np.broadcast_to(pad_width, (y.ndim, 2)).tolist()):
+    for axis, (before, after) in enumerate(np.broadcast_to(np.asarray(pad_width, object), (y.ndim, 2)).tolist()):
         if before < 0 or after < 0:
             raise ValueError(f"pad: widths must not be negative, got {(before, after)} for axis {axis}")
         if mode != "constant":
@@ -321,6 +322,8 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Tensor:
     times = [repetitions] if isinstance(repetitions, int) else [int(r) for r in repetitions]
     ndim = builtins.max(x.ndim, len(times))
     times = [*[1] * (ndim - len(times)), *times]
+    if builtins.min(times, default=0) < 0:
+        raise ValueError(f"tile: repetitions must not be negative, got {tuple(times)}")
     sizes = [*[1] * (ndim - x.ndim), *x.shape]
     apart = _core.reshape(x, [d for s in sizes for d in (1, s)])
     tiled = _core.broadcast_to(apart, [d for r, s in zip(times, sizes, strict=True) for d in (r, s)])
@@ -338,6 +341,8 @@ def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) 
     if axis is None:
         x, axis = x.flatten(), 0
     axis = normalized(axis, x.ndim, "repeat")
+    if np.any(np.less(repeats, 0)):
+        raise ValueError(f"repeat: repeats must not be negative, got {repeats}")
     return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
 
 
@@ -407,7 +412,7 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     n, m = x.shape[-2:]
     count = builtins.max(0, builtins.min(n, m - offset) if offset >= 0 else builtins.min(n + offset, m))
-    start = offset if offset >= 0 else -offset * m
+    start = 0 if not count else offset if offset >= 0 else -offset * m
     lead = x.shape[:-2]
     flat = _core.reshape(x, [*lead, n * m])
     return _core.slice(flat, [*[0] * len(lead), start], [*[1] * len(lead), m + 1], [*lead, count])
@@ -427,6 +432,8 @@ def diag(x: ArrayLike, k: int = 0) -> Tensor:
     if x.ndim != 1:
         raise ValueError(f"diag: needs a vector or a matrix, got shape {x.shape}")
     n = x.size + builtins.abs(k)
+    if n * n > 2**60:
+        raise ValueError(f"diag: a matrix of shape {(n, n)} is too large")
     places = np.arange(x.size) * (n + 1) + (k if k >= 0 else -k * n)
     return _core.reshape(_core.scatter_add(x, places, 0, n * n), [n, n])
 

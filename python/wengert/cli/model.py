@@ -45,7 +45,8 @@ class TableModel(nn.Module):
 
     def scaled(self, x: Array) -> Array:
         standard: Array = (x - self.input_mean.numpy()) / self.input_std.numpy()
-        return standard.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite, and so is the prediction, which is then refused
+            return standard.astype(np.float32)
 
     def scaled_target(self, y: Array) -> Array:
         if self.schema.classes is not None:
@@ -88,6 +89,9 @@ def load_model(path: str) -> TableModel:
             raise Refused(f"{path} is not a model that `wengert train` wrote")
         model = TableModel(Schema(**about["schema"]), about["hidden"], about["activation"], seed=0)
         model.load_state_dict(tensors)
+        for name, values in tensors.items():
+            if not np.isfinite(values.numpy()).all():
+                raise ValueError(f"{name} holds NaN or infinite numbers; train it again")
     except FileNotFoundError:
         raise Refused(f"there is no model at {path}; `wengert train` writes one") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

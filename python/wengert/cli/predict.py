@@ -7,8 +7,10 @@ import csv
 import io
 import sys
 
+import numpy as np
+
 from wengert import _files
-from wengert.cli.data import read_table
+from wengert.cli.data import Refused, read_table
 from wengert.cli.model import load_model
 
 
@@ -16,6 +18,9 @@ def predict(chosen: argparse.Namespace) -> None:
     """Writes a header and one line a row: the prediction and, for classes, its probability."""
     model = load_model(chosen.model)
     values = model.predictions(model.schema.encode(read_table(chosen.data)))
+    lost = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if lost.any():
+        raise Refused(f"{chosen.data}, row {lost.argmax() + 1}: the inputs are too large, the prediction is not finite")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if model.schema.classes is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -182,10 +183,6 @@ class Dropout(Module):
         return f"{self.p}"
 
 
-def _normalised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    return (x - mean) * _core.rsqrt(variance + eps)
-
-
 class BatchNorm1d(Module):
     """Each feature to mean 0 and variance 1 over the batch, then scaled and shifted (Ioffe & Szegedy 2015).
 
@@ -218,13 +215,25 @@ class BatchNorm1d(Module):
             if count < 2:
                 raise ValueError(f"BatchNorm1d: needs more than one value a feature in training, got shape {x.shape}")
             mean = _core.mean(x, over, True)
-            variance = _core.mean(_core.square(x - mean), over, True)
+            y, variance = self._normalised(x - mean, over, count)
             self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
         else:
             mean, variance = self.running_mean.reshape(per_feature), self.running_var.reshape(per_feature)
-        return _normalised(x, mean, variance, self.eps) * self.weight.reshape(per_feature) + self.bias.reshape(
-            per_feature
-        )
+            y = (x - mean) * _core.rsqrt(variance + self.eps)
+        return y * self.weight.reshape(per_feature) + self.bias.reshape(per_feature)
+
+    def _normalised(self, deviations: Tensor, over: list[int], count: int) -> tuple[Tensor, Tensor]:
+        """The deviations by the root of their variance + eps, and this variance.
+
+        Squares are taken in a unit of the size of that root, as without it they may leave the range. It cancels, and
+        being a power of 2 it changes no bit of what stays in range.
+        """
+        root, least = math.sqrt(self.eps), 4 * float(np.finfo(deviations.dtype).tiny)
+        size = _core.norm(deviations.detach(), over, True) / math.sqrt(count)
+        unit = _core.exp2(_core.floor(_core.log2(_core.maximum(size, max(root, least)))))
+        scaled = deviations / unit
+        variance = _core.mean(_core.square(scaled), over, True)
+        return scaled * _core.rsqrt(variance + self.eps / unit / unit), variance * _core.square(unit)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         with no_grad():
