@@ -582,7 +582,7 @@ WENGERT_NOINLINE F64 direction(F64 a, F64 b) {
   return where(!(b == b), b, where(big == 0.0, a, where(abs(x) < abs(y) * 0x1p-500, a / v, r)));
 }
 WENGERT_BY_DOUBLE2(direction)
-// 1 / sqrt(1 - x^2), 1 / sqrt(x^2 - 1) and 1 / sqrt(1 + x^2): 2 ulp.
+// 1 / sqrt(1 - x^2), 1 / sqrt(x^2 - 1) and 1 / sqrt(1 + x^2): 3 ulp.
 template <class T>
 WENGERT_INLINE Vec<T> asin_slope(Vec<T> x) {
   return 1.0 / sqrt((1.0 - x) * (1.0 + x));

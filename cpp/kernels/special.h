@@ -372,7 +372,7 @@ WENGERT_INLINE F64 gelu_slope(F64 x) {
   return where(abs(r) < 0.25, r * near, where(x < 0.0, y, 1.0 - y));
 }
 
-// The derivative gate(x) + x h(x) gate(x) gate(-x), h that of the inner function.
+// The derivative gate(x) + x h(x) gate(x) gate(-x), h that of the inner function: 4 ulp, but near its root.
 WENGERT_INLINE F64 gelu_tanh_slope(F64 x) {
   const F64 u = min(F64(22.0), abs(x));
   const auto e = gelu_tanh_decay(u);
