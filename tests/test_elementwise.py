@@ -14,6 +14,9 @@ import scipy.special
 
 import wengert as wg
 
+mpmath = pytest.importorskip("mpmath")
+exact = pytest.importorskip("exact")
+
 TABLE = {op["name"]: op for op in wg._core.op_table}
 DIFFERENTIABLE = [name for name, op in TABLE.items() if op["differentiable"]]
 PREDICATES = [name for name, op in TABLE.items() if not op["differentiable"]]
@@ -43,6 +46,26 @@ REFERENCES = {
     "lgamma": lambda x: np.where(x == -np.inf, np.inf, scipy.special.gammaln(x)),  # C's; SciPy has -inf there
     "polygamma": lambda n, x: polygamma(n, x),
     "sinc": lambda x: np.where(np.isinf(x) | ((x == np.round(x)) & (x != 0)), 0.0, np.sinc(x)),  # exact zeros
+    "power_less": lambda a, b, c: np.power(a, b - c),
+    "share": lambda a, b: share(a, b),
+    "share_slope": lambda a, b: share(a, b) * share(b, a),
+    "direction": lambda a, b: direction(a, b),
+    "asin_slope": lambda x: 1 / np.sqrt((1 - x) * (1 + x)),
+    "asinh_slope": lambda x: 1 / np.hypot(1, x),
+    "acosh_slope": lambda x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),
+    "sinpi": lambda x: np.where(np.isfinite(x) & (x == np.round(x)), 0.0, np.sin(np.pi * (x - 2 * np.round(x / 2)))),
+    "cospi": lambda x: np.sin(np.pi * (0.5 - abs(x - 2 * np.round(x / 2)))),
+    "gaussian": lambda x: np.exp(-x * x),
+    "erfinv_slope": lambda x: np.sqrt(np.pi) / 2 * np.exp(scipy.special.erfinv(x) ** 2),
+    "log_ndtr_slope": lambda x: np.sqrt(2 / np.pi) / scipy.special.erfcx(-x / np.sqrt(2)),
+    "log_ndtr_slope2": lambda x: exactly("log_ndtr_slope2", x, -1.0, 0.0),
+    "log_ndtr_slope3": lambda x: exactly("log_ndtr_slope3", x, 0.0, 0.0),
+    "logistic_pdf": lambda x: scipy.special.expit(x) * scipy.special.expit(-x),
+    "exp_quotient": lambda a, b: np.exp(a / b),
+    "celu_slope": lambda x: np.where(x == -np.inf, -1.0, exactly("celu_slope", x, -1.0, -np.inf)),
+    "gelu_tanh_gate": lambda x: scipy.special.expit(np.sqrt(8 / np.pi) * (x + 0.044715 * x**3)),
+    "gelu_tanh_gate_slope": lambda x: reference("gelu_tanh_gate")(x) * reference("gelu_tanh_gate")(-x),
+    "mish": lambda x: limits(x, x * np.tanh(np.logaddexp(0, x))),
     "gelu": lambda x: limits(x, x * scipy.special.ndtr(x)),
     "gelu_tanh": lambda x: limits(x, 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
     "silu": lambda x: limits(x, x * scipy.special.expit(x)),
@@ -54,12 +77,39 @@ def limits(x, y):
     return np.where(x == np.inf, np.inf, np.where(x == -np.inf, -0.0, y))
 
 
+def share(a, b):
+    """The logistic function of a - b; equal shares where both are infinity, none where both are -infinity."""
+    return np.where((a == b) & np.isinf(a), np.where(a > 0, 0.5, 0.0), scipy.special.expit(a - b))
+
+
+def direction(a, b):
+    """The cosine of the angle of the point (a, b), 0 at the origin."""
+    infinite = np.isinf(a) | np.isinf(b)
+    a, b = (np.where(infinite & ~np.isnan(x), np.isinf(x) * np.sign(x), x) for x in (a, b))
+    return np.where((a == 0) & (b == 0), a, a / np.sqrt(a * a + b * b))
+
+
+def exactly(name, x, low, high):
+    """By the reference of test_whole_range, with limits where x is infinite."""
+    value = np.vectorize(lambda v: float(exact.at(name, (v,))[(0,)]) if np.isfinite(v) else np.nan, otypes=[float])
+    with mpmath.workdps(60):
+        return np.where(x == -np.inf, low, np.where(x == np.inf, high, value(x)))
+
+
 def polygamma(n, x):
-    """SciPy's, with the order rounded, for orders up to 30 and x >= 0."""
-    n = np.round(n)
-    known = (n >= 1) & (n <= 30) & (x >= 0)
-    y = scipy.special.polygamma(np.where(known, n, 1).astype(int), np.where(known, x, 1.0))
-    return np.where(n == 0, scipy.special.psi(x), np.where(known, y, np.nan))
+    """mpmath's, with the order rounded, for orders up to 30; at a pole infinite, or NaN where its sides differ."""
+
+    def value(n, x):
+        n = round(n) if np.isfinite(n) else -1
+        if n == 0 or not 0 <= n <= 30 or np.isnan(x):
+            return scipy.special.psi(x) if n == 0 else np.nan
+        if np.isinf(x):
+            return (-1) ** (n + 1) * 0.0 if x > 0 else np.nan
+        if x <= 0 and x == round(x):
+            return (np.inf if n % 2 else np.nan) if x else (-1) ** (n + 1) * np.inf
+        return float(exact.psi(n, mpmath.mpf(float(x))))
+
+    return np.vectorize(value, otypes=[float])(n, x)
 
 
 def reference(name):

@@ -190,11 +190,11 @@ def test_against_mpmath(name, dtype):
     f, (low, high), limit = _slopes()[name]
     if name == "gelu_d0" and dtype is np.float64:
         low = -36
-    if name == "gelu_tanh_d0" and dtype is np.float64:
-        pytest.skip("in double by the formula of the page, which loses digits at the root and in the tail")
     rng = np.random.default_rng(3)
     x = np.concatenate([low + (high - low) * rng.random(150), rng.normal(size=100), [-1.27846, -0.75179, -1.05]])
     x = x[(x > low) & (x < high)].astype(dtype)
+    if name == "gelu_tanh_d0" and dtype is np.float64:
+        x = x[abs(x + 0.75) > 0.25]  # at its root terms cancel: test_whole_range.py
     if name.endswith("_d0"):
         y = run(ISAS[-1], name[:-3], x)
         got = {isa: run(isa, name, x, y, np.ones_like(x)) for isa in ISAS}

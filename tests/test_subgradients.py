@@ -102,6 +102,11 @@ TABLE = [
     ("atan2(0, 0)", "0, −0", "NaN", "NaN", "0, 0", [("grad(atan2, (0, 1))(0.0, 0.0)", (0, 0))]),
     ("hypot(0, 0)", "NaN", "½, ½", "–", "0, 0", [("grad(hypot, (0, 1))(0.0, 0.0)", (0, 0))]),
     ("sinc'(0)", "0", "0", "NaN / 0", "0", [("grad(sinc)(0.0)", 0), ("grad(grad(sinc))(0.0)", Near(-np.pi**2 / 3, 1e-12))]),
+    ("logaddexp(inf, inf), logaddexp(−inf, −inf)", "–", "–", "–", "½, ½ and 0, 0, as logsumexp", [
+        ("grad(logaddexp, (0, 1))(inf, inf)", (0.5, 0.5)), ("grad(logaddexp, (0, 1))(-inf, -inf)", (0, 0)),
+        ("grad(logaddexp, (0, 1))(inf, 1.0)", (1, 0))]),
+    ("digamma', digamma'' at a pole (0, −1, −2, ...)", "–", "–", "–", "inf; NaN, for its sides differ in sign", [
+        ("grad(digamma)(-2.0)", inf), ("grad(grad(digamma))(-2.0)", nan)]),
     ("xlogy(0, 0)", "0, NaN", "−inf, NaN", "–", "0, 0", [("grad(xlogy, (0, 1))(0.0, 0.0)", (0, 0))]),
     ("asin'(1)", "inf", "inf", "inf / 0", "inf", [("grad(asin)(1.0)", inf)]),
     ("elu'(0), leaky_relu'(0), relu6'(0), relu6'(6), hardtanh'(±1)", "1, slope, 0, 0, 0", "1, 1, 0, 0, 1", "–",

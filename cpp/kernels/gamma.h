@@ -16,12 +16,26 @@ WENGERT_INLINE F64 sin_pi(F64 x) {
   return where(k - 2.0 * floor(0.5 * k) == 1.0, -y, y);
 }
 
+// cos(pi x), likewise.
+WENGERT_INLINE F64 cos_pi(F64 x) {
+  const F64 k = round(x), r = abs(x - k);
+  const F64 y = where(r > 0.25, sin(3.141592653589793 * (0.5 - r)), cos(3.141592653589793 * r));
+  return where(k - 2.0 * floor(0.5 * k) == 1.0, -y, y);
+}
+// Of any x: 2 ulp.
+WENGERT_NOINLINE F64 sinpi(F64 x) { return sin_pi(x); }
+WENGERT_NOINLINE F64 cospi(F64 x) { return cos_pi(x); }
+WENGERT_BY_DOUBLE(sinpi)
+WENGERT_BY_DOUBLE(cospi)
+
+// Of any x: 2 ulp.
 WENGERT_NOINLINE F64 sinc(F64 x) {
   const F64 u = abs(x);
   const F64 y = sin_pi(u) / (3.141592653589793 * u);
   return where(u < 1e-9, 1.0, where(u == infinity, 0.0, y + 0.0));  // + 0: no -0 at whole numbers
 }
 
+// For any x: 4 ulp, but near its zeros below 0.
 WENGERT_NOINLINE F64 lgamma(F64 x) {
   const F64 a = abs(x);
   F64 z = a, product = 1.0;  // down to (1, 2]: gamma(a) = (a - 1)(a - 2)... gamma(z)
@@ -49,9 +63,10 @@ WENGERT_NOINLINE F64 lgamma(F64 x) {
                      0.0008417508417508417, -0.0019175269175269176, 0.00641025641025641, -0.029550653594771242);
   const F64 y = where(a < 8.0, near, far);
   const F64 reflected = log(3.141592653589793 / abs(sin_pi(a))) - log(a) - y;
-  return where(x < 0.0, where(a == infinity, infinity, reflected), y);
+  return where(x < -1e-20, where(a == infinity, infinity, reflected), y);
 }
 
+// For any x: 4 ulp, but near its zeros below 0; NaN at the poles below 0.
 WENGERT_NOINLINE F64 digamma(F64 x) {
   const F64 a = abs(x);
   F64 z = a, top = 0.0, bottom = 1.0;  // down to (1, 2]: top/bottom = 1/(a - 1) + 1/(a - 2) + ...
@@ -79,14 +94,13 @@ WENGERT_NOINLINE F64 digamma(F64 x) {
                      0.007575757575757576, -0.021092796092796094, 0.08333333333333333);
   const F64 y = where(a < 10.0, near, far);
   const F64 r = a - round(a);
-  const F64 reflected = y + s + 3.141592653589793 / tan(3.141592653589793 * r);
+  const F64 reflected = where(below, from_zero * q, y + s) + 3.141592653589793 * cos_pi(r) / sin_pi(r);
   return where(x < 0.0, where(r == 0.0, not_a_number, reflected), where(x == 0.0, -1.0 / x, y));
 }
 
-// The derivative of order n (rounded to a whole number, at most 30) of digamma, for x > 0:
-// (-1)^(n+1) n! zeta(n + 1, x), Hurwitz' zeta by Euler and Maclaurin's sum from x + 12 on.
-WENGERT_NOINLINE F64 polygamma(F64 order, F64 x) {
-  const F64 n = round(order), s = n + 1.0, a = x + 12.0, by = 1.0 / a;
+// Hurwitz' zeta(n + 1, x) for x > 0 by Euler and Maclaurin's sum from x + 12 on, n > 0.
+WENGERT_NOINLINE F64 hurwitz(F64 n, F64 x) {
+  const F64 s = n + 1.0, a = x + 12.0, by = 1.0 / a;
   F64 head = 0.0;
   for (int i = 11; i >= 0; --i) head = head + pow(x + static_cast<double>(i), -s);
   constexpr double bernoulli[] = {0.08333333333333333,    -0.001388888888888889,   3.306878306878307e-05,
@@ -98,12 +112,28 @@ WENGERT_NOINLINE F64 polygamma(F64 order, F64 x) {
     tail = tail + bernoulli[j] * rising;
     rising = rising * (s + (2.0 * j + 1.0)) * (s + (2.0 * j + 2.0)) * by * by;
   }
-  const F64 zeta = head + pow(a, -n) / n + pow(a, -s) * tail;
+  return head + pow(a, -n) / n + pow(a, -s) * tail;
+}
+// The sum of (x + k)^-(n + 1) over k = 0, 1, ... for x < 0: that over all whole k, of which the nearest pole's term is
+// exact and the others make two of Hurwitz' functions, less the terms of k < 0.
+WENGERT_NOINLINE F64 reflected_hurwitz(F64 n, F64 x, Mask<double> odd) {
+  const F64 r = x - round(x), pole = pow(r, -n - 1.0);
+  const F64 up = hurwitz(n, 1.0 + r), down = hurwitz(n, 1.0 - r), rest = hurwitz(n, 1.0 - x);
+  return where(odd, pole + ((up - rest) + down), pole + ((up + rest) - down));
+}
+// The derivative of order n (rounded to a whole number, at most 30) of digamma, (-1)^(n+1) n! zeta(n + 1, x): 10 ulp,
+// but near its zeros below 0. At a pole infinite, and NaN where its sides differ in sign.
+WENGERT_NOINLINE F64 polygamma(F64 order, F64 x) {
+  const F64 n = round(order);
+  const auto odd = n - 2.0 * floor(0.5 * n) == 1.0;
+  F64 zeta = hurwitz(n, abs(x));
+  if (any(x < 0.0)) zeta = where(x < 0.0, reflected_hurwitz(n, x, odd), zeta);
   F64 factorial = 1.0;
   for (int i = 2; i <= 30; ++i)
     factorial = where(n >= static_cast<double>(i), factorial * static_cast<double>(i), factorial);
-  const F64 y = where(n - 2.0 * floor(0.5 * n) == 1.0, factorial, -factorial) * zeta;
-  return where(n == 0.0, digamma(x), where((x >= 0.0) & (n >= 1.0) & (n <= 30.0), y, not_a_number));
+  const F64 y = where(odd, factorial, -factorial) * zeta;
+  const auto sided = (!odd) & (x < 0.0) & (x == round(x));
+  return where(n == 0.0, digamma(x), where((n >= 1.0) & (n <= 30.0) & !sided & (x == x), y, not_a_number));
 }
 
 WENGERT_BY_DOUBLE(sinc)

@@ -30,11 +30,24 @@ struct Forward {
 
 // Slopes that lanes have better than the page: there the formula stands for the tape, which differentiates it again.
 WENGERT_INLINE auto slope(formula::gelu_op, auto x) { return gelu_slope(x); }
-WENGERT_INLINE auto slope(formula::gelu_tanh_op, F32 x) { return gelu_tanh_slope(x); }
+WENGERT_INLINE auto slope(formula::gelu_tanh_op, auto x) { return gelu_tanh_slope(x); }
+WENGERT_INLINE auto slope(formula::mish_op, auto x) { return mish_slope(x); }
 WENGERT_INLINE auto slope(formula::silu_op, auto x) { return silu_slope(x); }
-WENGERT_INLINE auto slope(formula::sigmoid_op, F32 x) { return sigmoid_slope(x); }
-WENGERT_INLINE auto slope(formula::erf_op, auto x) { return 1.12837916709551257390 * exp_minus_square(x); }
-WENGERT_INLINE auto slope(formula::erfc_op, auto x) { return -1.12837916709551257390 * exp_minus_square(x); }
+// In double, of what loses digits once more when squared.
+WENGERT_INLINE F64 slope(formula::atan_op, F64 x) {
+  const F64 y = 1.0 / x;
+  return where(abs(x) > 0x1p60, y * y, 1.0 / fma(x, x, 1.0));
+}
+WENGERT_INLINE F32 slope(formula::atan_op, F32 x) {
+  const F32 y = 1.0 / x;
+  return where(abs(x) > 0x1p30, y * y, 1.0 / fma(x, x, 1.0));
+}
+WENGERT_INLINE auto slope(formula::atanh_op, auto x) { return 1.0 / ((1.0 - x) * (1.0 + x)); }
+// And by the first operand of two.
+WENGERT_INLINE auto slope(formula::pow_op, auto a, auto b) {
+  const auto y = pow_slope(abs(a), b);
+  return where(a > 0.0, y, where((a == 0.0) & (b == 0.0), 0.0, b * pow(a, b - 1.0)));
+}
 
 template <class Op, int k>
 struct Pullback {
@@ -44,6 +57,8 @@ struct Pullback {
   static WENGERT_INLINE V derivative(const V* x) {
     if constexpr (requires { slope(Op{}, x[0]); })
       return x[inputs - 1] * slope(Op{}, x[0]);
+    else if constexpr (k == 0 && requires { slope(Op{}, x[0], x[1]); })
+      return x[inputs - 1] * slope(Op{}, x[0], x[1]);
     else if constexpr (inputs == 3)
       return Op::template d<k>(x[0], x[1], x[2]);
     else if constexpr (inputs == 4)

@@ -96,6 +96,12 @@ WENGERT_INLINE Twice<T> exact_sum(Vec<T> a, Vec<T> b) {
   const Vec<T> s = a + b, d = s - a;
   return {s, (a - (s - d)) + (b - d)};
 }
+// a - b less its rounded value; 0 where that is infinite or NaN.
+template <class T>
+WENGERT_INLINE Vec<T> rounding(Vec<T> a, Vec<T> b) {
+  const auto s = exact_sum(a, -b);
+  return where(abs(s.high) < infinity, s.low, 0.0);
+}
 template <class T>
 WENGERT_INLINE Vec<T> quotient(Twice<T> a, Twice<T> b) {  // rounded nearly once; finite
   const Vec<T> q = a.high / b.high;
@@ -164,6 +170,7 @@ WENGERT_INLINE FloatExp float_exp(F32 x) {
   return {y, fma(w, r, 1.0 - y), n};
 }
 
+// exp, exp2 and expm1 over the whole range: 1.5 ulp in float, 2 in double; results may be denormal.
 WENGERT_INLINE F32 exp(F32 x) {
   const FloatExp e = float_exp(exp_range(x));
   return scale(e.y, e.n);
@@ -220,6 +227,25 @@ WENGERT_INLINE Vec<T> expm1(Vec<T> x) {
   const Vec<T> y = expm1_half(x);
   return where(abs(x) < 1e-30, x, y + y);
 }
+
+// exp(a / b), by the exact quotient: what rounding takes from it would be magnified by its size.
+WENGERT_NOINLINE F64 exp_quotient(F64 a, F64 b) {
+  const F64 q = a / b, low = exact_fma(-q, b, a) / b;
+  return exp_sum(q, where((abs(low) < 1.0) & (abs(q) < 800.0), low, 0.0));
+}
+WENGERT_BY_DOUBLE2(exp_quotient)
+// expm1(x) - x exp(x), near 0 by its series: 4 ulp.
+WENGERT_NOINLINE F64 celu_slope(F64 x) {
+  const F64 near =
+      polynomial(x, 0.5, 0.3333333333333333, 0.125, 0.03333333333333333, 0.006944444444444444, 0.0011904761904761906,
+                 0.00017361111111111112, 2.2045855379188714e-05, 2.48015873015873e-06, 2.505210838544172e-07,
+                 2.296443268665491e-08, 1.9270852604185937e-09, 1.4911969277048643e-10, 1.0706029224547743e-11,
+                 7.169215998581078e-13, 4.498331606952833e-14, 2.6552651846596585e-15, 1.4797143443923793e-16,
+                 7.809603484293113e-18, 3.9145882126782523e-19, 1.8683261924146203e-20);
+  const F64 far = where(x > 1.0, (1.0 - x) * exp(x) - 1.0, expm1(x) - x * exp(x));
+  return where(abs(x) < 1.0, -x * x * near, where(x < -800.0, -1.0, far));
+}
+WENGERT_BY_DOUBLE(celu_slope)
 
 // ---- Logarithms -----------------------------------------------------------------------------------------------
 
@@ -295,6 +321,7 @@ WENGERT_INLINE F32 normal_log(F32 x, double lift) {
   return float_log_sum(to_float(b >> 23) - lift, f);
 }
 WENGERT_NOINLINE F32 other_log(F32 x) { return log_special(x, normal_log(x * 0x1p24, 24.0)); }
+// log of any x, denormals included: 1.5 ulp in float, 2 in double.
 WENGERT_INLINE F32 log(F32 x) {
   const auto normal = (x >= smallest_normal<float>)&(x < infinity);
   const F32 y = normal_log(x, 0.0);
@@ -323,6 +350,7 @@ WENGERT_INLINE Vec<T> log_base(Vec<T> x, double scale_high, double scale_low, do
   rest = fma(s.k, two_low, ((larger - sum) + smaller) + rest);
   return log_special(x, sum + rest);
 }
+// Of any x: 1.5 ulp in float, 2 in double; exact at powers of 2 and of 10.
 WENGERT_NOINLINE F64 log2(F64 x) { return log_base(x, 1.4426950408889634, 2.0355273740931033e-17, 1.0, 0.0); }
 WENGERT_NOINLINE F64 log10(F64 x) {
   return log_base(x, 0.4342944819032518, 1.098319650216765e-17, 0.30102999566395283, 2.8363394551044964e-14);
@@ -355,6 +383,7 @@ WENGERT_INLINE Vec<T> log1p(Vec<T> x) {
 WENGERT_NOINLINE F32 other_log1p(F32 x) {  // where 2^-k is no normal number, and where there is no logarithm
   return where((x == -1.0) | !(x > -infinity), where(x == x, where(x == -1.0, -infinity, not_a_number), x), log(x));
 }
+// log(1 + x) for any x: 1.5 ulp in float, 2 in double.
 WENGERT_INLINE F32 log1p(F32 x) {
   // 1 + x = (1 + f) 2^k; f from x itself, for 1 + x is rounded.
   const auto b = bits(1.0 + x) - bits(F32(0.7071067811865476));
@@ -394,11 +423,13 @@ WENGERT_NOINLINE F32 far_sigmoid(F32 x, F32 k) {
   return scale(e.y + (e.low - k * scale(e.y, e.n) * e.y), e.n);
 }
 
+// log(1 + exp(x)) for any x: 1.5 ulp in float, 2 in double.
 WENGERT_INLINE F32 softplus(F32 x) {
   const F32 u = min(F32(17.44), abs(x)), y = max(F32(0.0), x) + softplus_pieces(decay_piece(u), u);
   return unless(x < -17.44, y, [=] { return far_sigmoid(x, 0.5); });
 }
 WENGERT_INLINE F64 softplus(F64 x) { return plus_log1p_exp(max(F64(0.0), x), abs(x)); }
+// log(exp(a) + exp(b)): 3 ulp, but near a zero, where a is about log1p(-exp(b)).
 template <class T>
 WENGERT_INLINE Vec<T> logaddexp(Vec<T> a, Vec<T> b) {
   const Vec<T> larger = maximum(a, b);
@@ -407,6 +438,7 @@ WENGERT_INLINE Vec<T> logaddexp(Vec<T> a, Vec<T> b) {
 
 // ---- Sigmoid and hyperbolic functions -------------------------------------------------------------------------
 
+// 1 / (1 + exp(-x)) for any x: 1.5 ulp in float, 2 in double.
 WENGERT_INLINE F32 sigmoid(F32 x) {
   const F32 u = min(F32(17.44), abs(x)), tail = sigmoid_pieces(decay_piece(u), u);
   const F32 y = where(x < 0.0, tail, 1.0 - tail);
@@ -418,6 +450,26 @@ WENGERT_INLINE F64 sigmoid(F64 x) {
   return where(x < -700.0, exp(x), y);
 }
 
+// The derivative of sigmoid: z / (1 + z)^2 with z = exp(-|x|). Double, and float where |x| > 17: 2 ulp.
+WENGERT_NOINLINE F64 logistic_pdf(F64 x) {
+  const auto e = exponential(max(F64(-760.0), -abs(x)));
+  const F64 y = 1.0 + e.p, z = scale(y, e.n), bottom = 1.0 + z;
+  const F64 q = y / (bottom * bottom);  // and what was rounded off
+  return scale(fma(q, ((1.0 - y) + e.p) + e.p_low - 2.0 * ((1.0 - bottom) + z), q), e.n);
+}
+// exp(a) / (exp(a) + exp(b)), by the exact difference: 2 ulp; 1/2 where both are infinity, 0 where both are -infinity.
+template <class T>
+WENGERT_INLINE Vec<T> share(Vec<T> a, Vec<T> b) {
+  const Vec<T> d = a - b, y = sigmoid(d), z = fma(y, rounding(a, b) * sigmoid(-d), y);
+  return where((a == b) & (abs(a) == infinity), where(a > 0.0, 0.5, 0.0), z);
+}
+// exp(a + b) / (exp(a) + exp(b))^2, likewise.
+template <class T>
+WENGERT_INLINE Vec<T> share_slope(Vec<T> a, Vec<T> b) {
+  const Vec<T> d = a - b, y = logistic_pdf(d), z = fma(-y, rounding(a, b) * tanh(0.5 * d), y);
+  return where((a == b) & (abs(a) == infinity), where(a > 0.0, 0.25, 0.0), z);
+}
+
 WENGERT_NOINLINE F64 tanh(F64 x) {
   const F64 u = abs(x);
   const auto h = expm1_half_twice(min(F64(44.0), u + u));
@@ -425,6 +477,7 @@ WENGERT_NOINLINE F64 tanh(F64 x) {
   bottom.low = bottom.low + h.low;
   return where(x == x, copysign(where(u < 1e-9, u, quotient(h, bottom)), x), x);
 }
+// sinh, cosh and the inverses over their whole domains: 1.5 ulp in float, 2 in double.
 WENGERT_NOINLINE F64 sinh(F64 x) {
   const F64 u = abs(x);
   const auto h = expm1_half_twice(min(F64(700.0), u));
@@ -473,6 +526,7 @@ constexpr Eight tanh_piece[8] = {
      -0.02701154f, -0.00225065975f},
     {-0.00382223073f, 5.87504073e-05f, 1.83211796e-05f, 3.57736411e-07f, 5.29693223e-09f, 5.29693223e-09f,
      -0.022352116f, 0.021605907f}};
+// tanh of any x: 1.5 ulp, and 2 in double above.
 WENGERT_INLINE F32 tanh(F32 x) {
   // Pieces by the leading bits of |x| + 1; beyond 9.02 the nearest float is 1. In the first, tanh(u) = u + u (...).
   const F32 u = min(F32(9.2), abs(x));
@@ -486,6 +540,7 @@ WENGERT_INLINE F32 tanh(F32 x) {
 
 // ---- Powers and roots -----------------------------------------------------------------------------------------
 
+// Cube root of any x: 1 ulp.
 WENGERT_NOINLINE F64 cbrt(F64 x) {
   const auto s = split(abs(x));
   // m 2^(k - 3q), with k - 3q in {-1, 0, 1}: a guess to 20 bits, one step of Halley's method, one of Newton's.
@@ -501,6 +556,7 @@ WENGERT_NOINLINE F64 cbrt(F64 x) {
 }
 WENGERT_BY_DOUBLE(cbrt)
 
+// sqrt(a^2 + b^2) of any a and b, scaled where squares would overflow or vanish: 1.5 ulp.
 WENGERT_NOINLINE F64 hypot(F64 a, F64 b) {
   const F64 u = abs(a), v = abs(b), big = max(u, v);
   const F64 s = where(big > 0x1p500, 0x1p-600, where(big < 0x1p-400, 0x1p600, 1.0));
@@ -514,9 +570,34 @@ WENGERT_INLINE F32 hypot(F32 a, F32 b) {
       narrow({sqrt(fma(p.lower, p.lower, q.lower * q.lower)), sqrt(fma(p.upper, p.upper, q.upper * q.upper))});
   return where((abs(a) == infinity) | (abs(b) == infinity), infinity, y);
 }
+// a / hypot(a, b); 0 at (0, 0).
+WENGERT_NOINLINE F64 direction(F64 a, F64 b) {
+  const F64 u = abs(a), v = abs(b), big = max(u, v);
+  const F64 s = where(big > 0x1p500, 0x1p-600, where(big < 0x1p-400, 0x1p600, 1.0));
+  const F64 x = a * s, y = b * s;
+  const auto both = (u == infinity) & (v == infinity);
+  const F64 r =
+      where(both, copysign(0.7071067811865476, a), where(u == infinity, copysign(1.0, a), x / sqrt(fma(x, x, y * y))));
+  // a quotient in the range of denormals must be rounded once
+  return where(!(b == b), b, where(big == 0.0, a, where(abs(x) < abs(y) * 0x1p-500, a / v, r)));
+}
+WENGERT_BY_DOUBLE2(direction)
+// 1 / sqrt(1 - x^2), 1 / sqrt(x^2 - 1) and 1 / sqrt(1 + x^2): 3 ulp.
 template <class T>
-WENGERT_INLINE Vec<T> hypot(Vec<T> a, double b) {
-  return hypot(a, Vec<T>(b));
+WENGERT_INLINE Vec<T> asin_slope(Vec<T> x) {
+  return 1.0 / sqrt((1.0 - x) * (1.0 + x));
+}
+template <class T>
+WENGERT_INLINE Vec<T> acosh_slope(Vec<T> x) {
+  return 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0));
+}
+WENGERT_INLINE F64 asinh_slope(F64 x) {
+  const F64 u = abs(x);
+  return where(u > 0x1p60, 1.0 / u, 1.0 / sqrt(fma(u, u, 1.0)));
+}
+WENGERT_INLINE F32 asinh_slope(F32 x) {
+  const F32 u = abs(x);
+  return where(u > 0x1p30, 1.0 / u, 1.0 / sqrt(fma(u, u, 1.0)));
 }
 
 // log(x) to about 65 bits, x > 0 and finite.
@@ -543,10 +624,12 @@ WENGERT_INLINE Twice<double> log_double(F64 x) {
   return {sum, low};
 }
 
-WENGERT_NOINLINE F64 pow(F64 x, F64 y) {
+// x to the power y + y_low.
+// Of any x and y, with the special cases of C99: 2 ulp.
+WENGERT_INLINE F64 pow_sum(F64 x, F64 y, F64 y_low) {
   const F64 u = abs(x);
   const Twice<double> l = log_double(u);
-  const F64 p = y * l.high, p_low = exact_fma(y, l.high, -p) + y * l.low;
+  const F64 p = y * l.high, p_low = exact_fma(y, l.high, -p) + fma(y, l.low, y_low * l.high);
   F64 r = exp_sum(p, where(abs(p) < 800.0, p_low, 0.0));
   r = where(u == 0.0, where(y < 0.0, infinity, 0.0), r);
   r = where(u == infinity, where(y < 0.0, 0.0, infinity), r);
@@ -560,7 +643,29 @@ WENGERT_NOINLINE F64 pow(F64 x, F64 y) {
   r = where((x == x) & (y == y), r, not_a_number);
   return where((x == 1.0) | (y == 0.0), 1.0, r);
 }
+WENGERT_NOINLINE F64 pow(F64 x, F64 y) { return pow_sum(x, y, 0.0); }
 WENGERT_BY_DOUBLE2(pow)
+
+// x to the power y - z, the difference not rounded.
+WENGERT_NOINLINE F64 power_less(F64 x, F64 y, F64 z) { return pow_sum(x, y - z, rounding(y, z)); }
+WENGERT_INLINE F64 power_less(F64 x, F64 y, double z) { return power_less(x, y, F64(z)); }
+WENGERT_NOINLINE F32 power_less(F32 x, F32 y, F32 z) {  // in double it is exact
+  const Pair a = widen(x), b = widen(y), c = widen(z);
+  return narrow({pow(a.lower, b.lower - c.lower), pow(a.upper, b.upper - c.upper)});
+}
+WENGERT_INLINE F32 power_less(F32 x, F32 y, double z) { return power_less(x, y, F32(z)); }
+// y x^(y - 1) for x > 0, right also where the power alone overflows or vanishes.
+WENGERT_NOINLINE F64 pow_slope(F64 x, F64 y) {
+  const Twice<double> l = log_double(x);
+  const F64 d = y - 1.0, p = d * l.high,
+            p_low = exact_fma(d, l.high, -p) + fma(d, l.low, rounding(y, F64(1.0)) * l.high);
+  const auto e = exponential(min(F64(1500.0), max(F64(-1500.0), p)), where(abs(p) < 1500.0, p_low, 0.0));
+  const auto factor = split(abs(y));
+  const F64 n = max(F64(-1400.0), min(F64(1400.0), e.n + factor.k));
+  const F64 z = copysign(scale((1.0 + factor.f) * (1.0 + e.p), n), y);
+  return where((z - z == 0.0) & (y != 0.0), z, y * pow(x, d));
+}
+WENGERT_BY_DOUBLE2(pow_slope)
 
 // Python's %: a - floor(a / b) b, exact but for the last addition. Lane by lane where the quotient is not.
 template <class T>
