@@ -5,6 +5,7 @@
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/strides.h"
 
 namespace wengert {
 namespace {
@@ -12,37 +13,20 @@ namespace {
 // Visits the elements of a slice: f(offset in the whole array, offset in the slice, length of a run, step in the run).
 template <class F>
 void for_each_run(const Shape& whole, const Shape& part, const Attrs& a, F&& f) {
-  const int ndim = part.ndim(), given = static_cast<int>(a.list.size());
   if (part.size() == 0) return;
-  index_t stride[Shape::max_ndim], count[Shape::max_ndim] = {};
-  index_t s = 1, at = 0;
-  for (int i = 0; i < ndim; ++i) {  // from the last axis; axes beyond those given are taken whole
-    const index_t start = i < given ? a.list[static_cast<std::size_t>(i)] : 0;
-    const index_t step = i < given ? a.list2[static_cast<std::size_t>(i)] : 1;
-    at += start * s;
-    stride[i] = step * s;
-    s *= whole.back(i);
+  const int given = static_cast<int>(a.list.size());
+  Strides<1> s;
+  index_t stride = 1, origin = 0;
+  for (int i = 0; i < part.ndim(); ++i) {  // from the last axis; axes beyond those given are taken whole
+    const index_t by = stride * (i < given ? a.list2[static_cast<std::size_t>(i)] : 1);
+    if (i < given) origin += stride * a.list[static_cast<std::size_t>(i)];
+    s.add(part.back(i), &by);
+    stride *= whole.back(i);
   }
-  const index_t run = ndim ? part.back(0) : 1, size = part.size();
-  for (index_t done = 0; done < size; done += run) {
-    f(at, done, run, ndim ? stride[0] : 1);
-    for (int i = 1; i < ndim; ++i) {
-      at += stride[i];
-      if (++count[i] < part.back(i)) break;
-      at -= stride[i] * count[i];
-      count[i] = 0;
-    }
-  }
-}
-
-template <class F>
-void by_width(DType t, F&& f) {
-  if (size_of(t) == 8)
-    f(std::uint64_t{});
-  else if (size_of(t) == 4)
-    f(std::uint32_t{});
-  else
-    f(std::uint8_t{});
+  s.close();
+  const index_t run = s.size[0];
+  s.for_each(1, 0, part.size() / run,
+             [&](index_t i, const index_t* at) { f(origin + *at, i * run, run, s.step[0][0]); });
 }
 
 // Attrs: start and step of each axis, from the last.
@@ -55,7 +39,7 @@ std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, inde
 struct Slice final : Op {
   Slice() : Op("slice") {}
   void run(const Array* in, int, const Array& out, Params p) const override {
-    by_width(out.dtype, [&]<class W>(W) {
+    dispatch_width(out.dtype, [&]<class W>(W) {
       for_each_run(*in[0].shape, *out.shape, *p.attrs, [&](index_t from, index_t to, index_t n, index_t step) {
         const W* x = in[0].as<W>() + from;
         W* y = out.as<W>() + to;
@@ -84,7 +68,7 @@ struct Unslice final : Op {
   Unslice() : Op("unslice") {}
   void run(const Array* in, int, const Array& out, Params p) const override {
     std::memset(out.data, 0, static_cast<std::size_t>(out.shape->size() * size_of(out.dtype)));
-    by_width(out.dtype, [&]<class W>(W) {
+    dispatch_width(out.dtype, [&]<class W>(W) {
       for_each_run(*out.shape, *in[0].shape, *p.attrs, [&](index_t to, index_t from, index_t n, index_t step) {
         const W* x = in[0].as<W>() + from;
         W* y = out.as<W>() + to;
@@ -152,7 +136,7 @@ struct Gather final : Op {
         });
     };
     if (is_float(out.dtype)) return dispatch(out.dtype, each);
-    by_width(out.dtype, [&]<class W>(W) {
+    dispatch_width(out.dtype, [&]<class W>(W) {
       for (index_t o = 0; o < a.outer; ++o)
         for (index_t i = 0; i < n; ++i)
           std::copy_n(in[0].as<W>() + (o * a.size + indices[i]) * a.width, a.width,

@@ -355,7 +355,7 @@ def check_grads(
     >>> wg.check_grads(wg.tanh, (wg.tensor([0.5, -1.0]),))
     """
     rng = np.random.default_rng(seed)
-    args = tuple(_tree.map(lambda x: tensor(np.asarray(x, dtype=np.float64)), a) for a in args)
+    args = tuple(_tree.map(lambda x: tensor(x, "float64"), a) for a in args)
 
     def draw(tree: Any) -> Any:
         return _tree.map(lambda x: tensor(rng.standard_normal(x.shape)), tree)
