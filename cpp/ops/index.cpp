@@ -159,11 +159,22 @@ struct ScatterAdd final : Op {
     const index_t n = in[1].shape->size();
     std::vector<index_t> spare;
     const index_t* indices = in_range("scatter_add", in[1], out, p.word, spare);
+    if (out.dtype == DType::i64) return add_whole(in[0].as<std::uint64_t>(), indices, out.as<std::uint64_t>(), n, a);
+    if (out.dtype == DType::b8) return add_whole(in[0].as<bool>(), indices, out.as<bool>(), n, a);
     dispatch(out.dtype, [&]<class T>(T) {
       for (index_t o = 0; o < a.outer; ++o)
         kernels::table<T>().scatter_add(in[0].as<T>() + o * n * a.width, indices, out.as<T>() + o * a.size * a.width, n,
                                         a.width);
     });
+  }
+  template <class T>
+  static void add_whole(const T* x, const index_t* indices, T* y, index_t n, const Around& a) {
+    for (index_t o = 0; o < a.outer; ++o, y += a.size * a.width)
+      for (index_t i = 0; i < n; ++i)
+        for (index_t j = 0; j < a.width; ++j, ++x) {
+          T& sum = y[indices[i] * a.width + j];
+          sum = static_cast<T>(sum + *x);
+        }
   }
   void vjp(Pullback& p) const override { p.add(0, gather(p.g(), p.input(1), -1 - p.params().word)); }
   Tensor jvp(Pushforward& p) const override {

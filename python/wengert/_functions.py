@@ -311,11 +311,10 @@ def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
         return asarray(np.linspace(start, stop, n, endpoint, dtype=dtype))
     if n < 0:
         raise ValueError(f"linspace: num must not be negative, got {n}")
-    low, high = _as_float(start), _as_float(stop)
-    ndim = max(low.ndim, high.ndim)
-    positions = np.arange(n, dtype=(low + high).dtype).reshape([n, *[1] * ndim])
-    parts = max(n - 1 if endpoint else n, 1)
-    numbers: Tensor = low + positions * ((high - low) / float(parts))
+    low, high = (x if isinstance(x, (int, float)) else _as_float(x) for x in (start, stop))
+    span = _core.subtract(high, low)
+    positions = np.arange(n, dtype=span.dtype).reshape([n, *[1] * span.ndim])
+    numbers = _core.add(low, positions * (span / float(max(n - 1 if endpoint else n, 1))))
     if endpoint and n > 1:  # without rounding
         numbers = _core.where(positions == n - 1, high, numbers)
     return numbers if dtype is None else _core.cast(numbers, dtype)

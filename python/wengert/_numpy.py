@@ -133,7 +133,7 @@ class _Function:
                 positional += value
             elif theirs.kind is theirs.VAR_KEYWORD:
                 named.update(value)
-            elif value is _MISSING or (ours is None and (value is theirs.default or value == theirs.default)):
+            elif value is _MISSING or (ours is None and _same(theirs.default, value)):
                 continue
             elif ours is None:
                 _unsupported(f"np.{self.theirs.__name__}: {name}=")
@@ -171,8 +171,16 @@ def _reduction(ours: Function, start: float | None, combine: Function | None) ->
     return reduction
 
 
+def _computed_in(x: Any, dtype: Any, name: str) -> Tensor:
+    if dtype is None:
+        return asarray(x)
+    if name in ("mean", "var", "std") and np.dtype(dtype).kind != "f":  # it would round the result alone
+        _unsupported(f"np.{name}: dtype={np.dtype(dtype)}")
+    return _core.cast(x, dtype)
+
+
 def _mean(x: Any, axis: Any = None, keepdims: Any = False, dtype: Any = None, where: Any = True) -> Any:
-    x = asarray(x) if dtype is None else _core.cast(x, dtype)
+    x = _computed_in(x, dtype, "mean")
     if where is True:
         return _reductions.mean(x, axis, keepdims)
     chosen = _core.broadcast_to(_core.cast(where, "bool"), x.shape)
@@ -193,7 +201,7 @@ class _OfCast:
         return inspect.Signature([x, inspect.Parameter("dtype", x.KEYWORD_ONLY, default=None), *named])
 
     def __call__(self, x: Any, *, dtype: Any = None, **named: Any) -> Any:
-        return self.ours(asarray(x) if dtype is None else _core.cast(x, dtype), **named)
+        return self.ours(_computed_in(x, dtype, self.ours.__name__), **named)
 
 
 def _where(condition: Any, x: Any = _MISSING, y: Any = _MISSING) -> Any:

@@ -347,7 +347,7 @@ def tril(x: ArrayLike, k: int = 0) -> Tensor:
             [3., 4.]])
     """
     x = _matrices(x, "tril")
-    return _core.where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, 0.0)
+    return _core.where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, np.zeros((), x.dtype))
 
 
 def triu(x: ArrayLike, k: int = 0) -> Tensor:
@@ -359,7 +359,7 @@ def triu(x: ArrayLike, k: int = 0) -> Tensor:
             [0., 4.]])
     """
     x = _matrices(x, "triu")
-    return _core.where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), 0.0, x)
+    return _core.where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), np.zeros((), x.dtype), x)
 
 
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -597,7 +598,10 @@ def matrix_power(x: ArrayLike, n: int) -> Tensor:
     Tensor([[1., 5.],
             [0., 1.]])
     """
+    n, whole = operator.index(n), asarray(x)
     x = _matrices("matrix_power", x, square=True)
+    if n >= 0 and whole.dtype.kind != "f":  # whole numbers stay what they are
+        x = whole
     if n < 0:
         x, n = inv(x), -n
     result = None
