@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -120,15 +121,35 @@ class _Function:
         except ValueError:  # some of NumPy's in C show none: then ours must do
             return inspect.signature(self.ours)
 
+    @functools.cached_property
+    def renamed(self) -> dict[str, str]:
+        """NumPy's parameters and ours. The first is the array, whatever it is called."""
+        first, ours = (next(iter(p)) for p in (self.signature.parameters, self.parameters))
+        return {first: ours, **{n: n for n in self.signature.parameters if n in self.parameters}, **self.names}
+
+    @functools.cached_property
+    def as_they_stand(self) -> tuple[int, frozenset[str]]:
+        """How many positional arguments, and which keywords, may go to ours without a look at the signature."""
+        theirs, ours, renamed = self.signature.parameters, self.parameters, self.renamed
+        for name, parameter in theirs.items():
+            own = ours.get(renamed.get(name, ""))
+            odd = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if odd or not (own is None or parameter.default is _MISSING or _same(own.default, parameter.default)):
+                return 0, frozenset()
+        pairs = zip(theirs, ours, strict=False)
+        alike = itertools.takewhile(lambda pair: renamed.get(pair[0]) == pair[1], pairs)
+        return len(list(alike)), frozenset(n for n, m in renamed.items() if n == m)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        first, ours_first = (next(iter(p)) for p in (self.signature.parameters, self.parameters))
-        names = {first: ours_first, **self.names}
+        most, keywords = self.as_they_stand
+        if len(args) <= most and kwargs.keys() <= keywords and not any(v is _MISSING for v in kwargs.values()):
+            return self.ours(*args, **kwargs)
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
-            theirs, ours = self.signature.parameters[name], self.parameters.get(names.get(name, name))
+            theirs, ours = self.signature.parameters[name], self.parameters.get(self.renamed.get(name, ""))
             if theirs.kind is theirs.VAR_POSITIONAL:
                 positional += value
             elif theirs.kind is theirs.VAR_KEYWORD:
