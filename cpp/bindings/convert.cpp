@@ -75,7 +75,7 @@ Tensor from_array(py::array a, bool borrow) {
 DType dtype_from_python(py::handle dtype) {
   const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
   const DType t = dtype_of_numpy(d);
-  if (!d.is(numpy_dtype(t)) && size_of(t) != d.itemsize())
+  if (!d.is(numpy_dtype(t)) && (size_of(t) != d.itemsize() || d.kind() == 'u'))
     throw TypeError("dtype " + std::string(py::str(d)) + " is not supported: use float32, float64, int64 or bool");
   return t;
 }

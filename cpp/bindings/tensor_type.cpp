@@ -98,16 +98,16 @@ PyObject* on_bits(const char* sign, const char* numpy_name, const Elementwise* l
     return booleans ? call_elementwise(*logical, args) : call_numpy(numpy_name, in, args, 2);
   });
 }
-#define BITS(SLOT, SIGN, NUMPY, LOGICAL)                                   \
-  PyObject* SLOT(PyObject* a, PyObject* b) {                               \
-    static const Elementwise* logical = LOGICAL ? find(LOGICAL) : nullptr; \
-    return on_bits(SIGN, NUMPY, logical, a, b);                            \
+#define BITS(SLOT, SIGN, NUMPY, LOGICAL)               \
+  PyObject* SLOT(PyObject* a, PyObject* b) {           \
+    static const Elementwise* const logical = LOGICAL; \
+    return on_bits(SIGN, NUMPY, logical, a, b);        \
   }
-BITS(op_and, "&", "bitwise_and", "logical_and")
-BITS(op_or, "|", "bitwise_or", "logical_or")
-BITS(op_xor, "^", "bitwise_xor", "logical_xor")
-BITS(op_left_shift, "<<", "left_shift", static_cast<const char*>(nullptr))
-BITS(op_right_shift, ">>", "right_shift", static_cast<const char*>(nullptr))
+BITS(op_and, "&", "bitwise_and", find("logical_and"))
+BITS(op_or, "|", "bitwise_or", find("logical_or"))
+BITS(op_xor, "^", "bitwise_xor", find("logical_xor"))
+BITS(op_left_shift, "<<", "left_shift", nullptr)
+BITS(op_right_shift, ">>", "right_shift", nullptr)
 #undef BITS
 
 PyObject* op_power(PyObject* a, PyObject* b, PyObject*) {
@@ -514,11 +514,12 @@ PyObject* call_numpy(const char* name, const Tensor* in, PyObject* const* args, 
 PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   Tensor in[3];
   bool any_float = false;
+  const int first = first_value(op);
   for (int k = 0; k < op.arity; ++k) {
     if (!to_operand(args[k], in[k]))
       throw TypeError(std::string(op.name) + ": operand " + std::to_string(k) + " is a " + Py_TYPE(args[k])->tp_name +
                       "; expected a tensor, an array or a number");
-    any_float = any_float || (k >= first_value(op) && is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
+    any_float = any_float || (k >= first && is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
   }
   const bool predicate = op.pullbacks.empty();
   if (!any_float) {

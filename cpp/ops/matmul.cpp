@@ -20,7 +20,6 @@ struct MatMul final : Op {
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
     const index_t m = so.back(1), n = so.back(0), k = p.word & ta ? sa.back(1) : sa.back(0);
-    if (!is_float(out.dtype)) return run_whole(in, out, m, n, k);
     Strides<2> s;  // of the batch axes, which may be 1 or absent in an operand
     index_t stride[] = {m * k, k * n}, batches = 1;
     for (int i = 2; i < so.ndim(); ++i) {
@@ -47,18 +46,6 @@ struct MatMul final : Op {
       const index_t grain = batches < get_num_threads() ? batches : 1 + static_cast<index_t>(some_50_us / flops);
       parallel_for(batches, grain, [&](index_t begin, index_t end) { s.for_each(0, begin, end, product); });
     });
-  }
-
-  // Of whole numbers, which wrap around as NumPy's do: broadcast and laid out by the caller, neither transposed.
-  static void run_whole(const Array* in, const Array& out, index_t m, index_t n, index_t k) {
-    const auto *a = in[0].as<std::uint64_t>(), *b = in[1].as<std::uint64_t>();
-    auto* c = out.as<std::uint64_t>();
-    const index_t size = out.shape->size();
-    std::fill_n(c, size, 0);
-    for (index_t batch = 0; batch < size; batch += m * n, a += m * k, b += k * n)
-      for (index_t i = 0; i < m; ++i)
-        for (index_t j = 0; j < k; ++j)
-          for (index_t l = 0; l < n; ++l) c[batch + i * n + l] += a[i * k + j] * b[j * n + l];
   }
 
   // C = AB: dA = G B', dB = A' G, each product in the order that the flags ask for.
@@ -137,6 +124,24 @@ struct MatMul final : Op {
 };
 const MatMul matmul_op;
 
+// Of int64, which wraps around as NumPy's does. Both operands are laid out with all batch axes, neither transposed.
+struct WholeMatMul final : Op {
+  WholeMatMul() : Op("matmul") { differentiable = false; }
+  void run(const Array* in, int, const Array& out, Params) const override {
+    const index_t m = out.shape->back(1), n = out.shape->back(0), k = in[0].shape->back(0), size = out.shape->size();
+    const auto *a = in[0].as<std::uint64_t>(), *b = in[1].as<std::uint64_t>();
+    auto* c = out.as<std::uint64_t>();
+    std::fill_n(c, size, 0);
+    for (index_t batch = 0; batch < size; batch += m * n, a += m * k, b += k * n)
+      for (index_t i = 0; i < m; ++i)
+        for (index_t j = 0; j < k; ++j)
+          for (index_t l = 0; l < n; ++l) c[batch + i * n + l] += a[i * k + j] * b[j * n + l];
+  }
+  void vjp(Pullback&) const override {}
+  Tensor jvp(Pushforward&) const override { return {}; }
+};
+const WholeMatMul whole_matmul_op;
+
 [[noreturn]] void refuse(const Tensor& a, const Tensor& b, const std::string& why) {
   throw std::invalid_argument("matmul: " + a.shape().str() + " @ " + b.shape().str() + ": " + why);
 }
@@ -197,7 +202,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
       full.back(0) = x.shape().back(turned ? 1 : 0);
       return broadcast_to(turned ? transpose(x) : x, full);
     };
-    return apply(matmul_op, {laid_out(a, trans_a), laid_out(b, trans_b)}, a.dtype(), out);
+    return apply(whole_matmul_op, {laid_out(a, trans_a), laid_out(b, trans_b)}, a.dtype(), out);
   }
   return apply(matmul_op, {a, b}, a.dtype(), std::move(out), (trans_a ? index_t{ta} : 0) | (trans_b ? index_t{tb} : 0));
 }

@@ -112,7 +112,7 @@ void lay_rows(const T* x, index_t step, index_t row, index_t along, index_t rows
       copy(y + done * row, y, std::min(done, rows - done) * row);
     return;
   }
-  typedef T Vector __attribute__((vector_size(16)));
+  using Vector __attribute__((vector_size(16))) = T;
   constexpr index_t chunk = 16 / sizeof(T);  // what it has too many, the next rows overwrite
   const index_t in_chunks = rows - 1 - (chunk - 1) / row;
   index_t r = 0;

@@ -49,7 +49,7 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
         except _Unsupported as refusal:
             _refuse_gradients(str(refusal), args, kwargs)
     elif func not in LOOKS:
-        _refuse_gradients(_no_counterpart(f"np.{func.__name__}"), args, kwargs)
+        _refuse_gradients(_no_counterpart(f"{func.__module__.replace('numpy', 'np', 1)}.{func.__name__}"), args, kwargs)
     return func(*_plain(args), **_plain(kwargs))
 
 
@@ -153,6 +153,8 @@ class _Function:
             if theirs.kind is theirs.VAR_POSITIONAL:
                 positional += value
             elif theirs.kind is theirs.VAR_KEYWORD:
+                for keyword in value.keys() - self.parameters.keys():
+                    _unsupported(f"np.{self.theirs.__name__}: {keyword}=")
                 named.update(value)
             elif value is _MISSING or (ours is None and _same(theirs.default, value)):
                 continue

@@ -159,6 +159,8 @@ def einsum(subscripts: str, *operands: ArrayLike, optimize: Any = None) -> Tenso
     >>> wg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
     Tensor([21., 43.])
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string such as 'ij,jk->ik', got {type(subscripts).__name__}")
     terms, result = _parse(subscripts, [asarray(x) for x in operands])
     terms = [_diagonals(subscripts, *term) for term in terms]
     sizes: dict[Label, int] = {}

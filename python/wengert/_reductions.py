@@ -6,6 +6,7 @@ Each takes tensors, NumPy arrays, nested lists and numbers. ``axis`` is an int, 
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -122,7 +123,7 @@ def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> wg.argmax([1.0, 3.0, 2.0])
     Tensor(1)
     """
-    return _argmax(x, axis=axis, keepdims=_core.flag("argmax", "keepdims", keepdims))
+    return _argmax(x, axis=_index(axis), keepdims=_core.flag("argmax", "keepdims", keepdims))
 
 
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -132,7 +133,7 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> wg.argmin([1.0, 3.0, 2.0])
     Tensor(0)
     """
-    return _argmin(x, axis=axis, keepdims=_core.flag("argmin", "keepdims", keepdims))
+    return _argmin(x, axis=_index(axis), keepdims=_core.flag("argmin", "keepdims", keepdims))
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -324,6 +325,10 @@ def count_nonzero(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Te
     Tensor(2)
     """
     return _count_nonzero(x, axis=_tuple(axis), keepdims=keepdims)
+
+
+def _index(axis: int | None) -> int | None:
+    return None if axis is None else operator.index(axis)
 
 
 def _tuple(axis: Axis) -> tuple[int, ...] | None:

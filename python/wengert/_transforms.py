@@ -34,8 +34,8 @@ class _Recorded:
         kwargs: dict[str, Any],
     ):
         self.op = op
-        self.single = isinstance(argnums, int)
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
+        self.single = not isinstance(argnums, (tuple, list))
+        numbers = _core.integers(op, "argnums", argnums)
         replaced = list(args)
         self.wrt_trees: list[Any] = []
         self.inputs: list[Tensor] = []
