@@ -187,7 +187,6 @@ std::span<const Elementwise* const> elementwise_ops() {
 }
 
 const MapOp* as_map(const Op& op) { return dynamic_cast<const MapOp*>(&op); }
-const Elementwise* as_elementwise(const Op& op) { return dynamic_cast<const Elementwise*>(&op); }
 bool is_add(const Op& op) { return &op == &add_object; }
 int first_value(const Elementwise& op) { return &op == &where_object; }
 

@@ -42,7 +42,6 @@ struct Elementwise final : MapOp {
 
 // For a planner: the op as one of these, or null.
 const MapOp* as_map(const Op& op);
-const Elementwise* as_elementwise(const Op& op);
 bool is_add(const Op& op);
 // The first operand whose dtype counts: the condition of a choice has none.
 int first_value(const Elementwise& op);

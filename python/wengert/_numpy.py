@@ -133,9 +133,10 @@ class _Function:
         theirs, ours, renamed = self.signature.parameters, self.parameters, self.renamed
         for name, parameter in theirs.items():
             own = ours.get(renamed.get(name, ""))
-            odd = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if odd or not (own is None or parameter.default is _MISSING or _same(own.default, parameter.default)):
-                return 0, frozenset()
+            open_ended = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            says = parameter.default is not _MISSING and parameter.default is not parameter.empty
+            if open_ended or (own is not None and says and not _same(own.default, parameter.default)):
+                return 0, frozenset()  # left out, it means something else than with ours
         pairs = zip(theirs, ours, strict=False)
         alike = itertools.takewhile(lambda pair: renamed.get(pair[0]) == pair[1], pairs)
         return len(list(alike)), frozenset(n for n, m in renamed.items() if n == m)
@@ -262,10 +263,6 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     return _shapes.moveaxis(_products.cross(_shapes.moveaxis(a, axisa, -1), _shapes.moveaxis(b, axisb, -1)), -1, axisc)
 
 
-def _expand_dims(a: Any, axis: Any) -> Any:
-    return _shapes.expand_dims(a, axis)
-
-
 def _size(a: Any, axis: Any = None) -> int:
     a = asarray(a)
     return a.size if axis is None else int(np.prod([a.shape[i] for i in _core.integers("np.size", "axis", axis)]))
@@ -310,7 +307,7 @@ def _table() -> dict[Any, Function]:
                 table[g] = f if isinstance(g, np.ufunc) else _Function(g, more or f, NAMES.get(name, {}))
     special: dict[str, Function] = {
         "where": _where, "clip": _clip, "round": _round, "around": _round, "cross": _cross,
-        "expand_dims": _expand_dims, "size": _size,
+        "size": _size,
         "shape": lambda a: asarray(a).shape, "ndim": lambda a: asarray(a).ndim,
     }  # fmt: skip
     return table | {g: f for name, f in special.items() if (g := getattr(np, name, None)) is not None}
