@@ -272,6 +272,7 @@ def _size(a: Any, axis: Any = None) -> int:
 NAMES = {
     "broadcast_to": {"array": "x"},
     "full_like": {"fill_value": "value"},
+    "reshape": {"newshape": "shape"},
     "tile": {"reps": "repetitions"},
     "select": {"condlist": "conditions", "choicelist": "choices"},
 }
