@@ -217,8 +217,9 @@ def test_no_fast_math():
 def test_elementwise_ops_are_named_only_where_they_are_defined():
     """Engine and bindings name no elementwise op, except Python's operators; adding one touches the page only."""
     operators = {
-        "negative", "add", "subtract", "multiply", "divide", "remainder", "pow", "square", "abs", "less", "less_equal",
-        "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
+        "negative", "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "pow", "square", "abs",
+        "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
+        "logical_xor",
     }  # fmt: skip
     others = set(op_names()) - operators
     quoted = re.compile(rf'"({"|".join(others)})"|\b(?:map_|wengert::)({"|".join(others)})\b')

@@ -350,6 +350,20 @@ def test_limit_says_what_kept_changing() -> None:
         f(np.ones(2), 99.0)
 
 
+def test_sums_extremes_and_products_of_whole_numbers_are_replayed() -> None:
+    def f(m: Any, x: Any) -> Any:
+        order, back = m.argsort(x, 0), m.argsort(x, 1)
+        large = x > 0.5
+        return x * m.sum(order[0]), m.sum(large), m.sum(large, 0), m.max(order, 1), order.T @ back, large @ large.T
+
+    replay = wg.compile(lambda x: f(wg, x))
+    for seed in range(3):
+        x = np.random.default_rng(seed).random((4, 3))
+        for got, want in zip(replay(x), f(np, x), strict=True):
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize(
     "count",
     [

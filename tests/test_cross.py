@@ -33,6 +33,8 @@ BATCH = np.stack([WELL, WELL.T + 0.5])
 
 # name: (function of arrays, the arrays)
 EXAMPLES: dict[str, tuple[Any, ...]] = {
+    "fabs": (lambda x: wg.fabs(x) * x, OFF_ZERO),
+    "rint": (lambda x: wg.rint(x) * x, OFF_ZERO),
     "stop_gradient": (lambda x: x * wg.stop_gradient(x) / wg.stop_gradient(x), OFF_ZERO),
     "asarray": (lambda x: wg.asarray(x) * 2.0, V),
     "full": (lambda x: wg.full((3,), 2.0) * x, V),

@@ -88,13 +88,17 @@ def test_the_table_holds_every_function_that_takes_a_size():
 def test_places_of_any_size_are_taken_or_refused_by_name(n):
     """Offsets, shifts, steps and axes."""
     i = int(np.clip(n, -9, 9))  # beyond the array all are alike
-    assert wg.roll(x, n, 1).tolist() == np.roll(x.numpy(), n % 3, 1).tolist()
+    if -(2**63) <= n < 2**63:
+        assert wg.roll(x, n, 1).tolist() == np.roll(x.numpy(), n % 3, 1).tolist()
+    else:
+        with pytest.raises(ValueError, match=rf"roll: shift: {n} does not fit in 64 bits"):
+            wg.roll(x, n, 1)
     assert np.array_equal(wg.diagonal(x, n).numpy(), np.diagonal(x.numpy(), i))
     assert np.array_equal(x[n:].numpy(), x.numpy()[i:])
     assert np.array_equal(x[::n].numpy(), x.numpy()[::i])
     assert np.array_equal(x[:n:n].numpy(), x.numpy()[:i:i])
     for take in (lambda: x[n - 3], lambda: wg.expand_dims(x, n - 3), lambda: wg.flip(x, n - 3)):
-        with pytest.raises(IndexError, match="out of range"):
+        with pytest.raises((IndexError, ValueError), match=r"out of range|64 bits"):
             take()
     with pytest.raises((IndexError, ValueError), match=r"out of range|64 bits"):
         wg.sum(x, n - 3)
@@ -105,7 +109,7 @@ def test_places_of_any_size_are_taken_or_refused_by_name(n):
 def test_the_message_names_the_shape_and_why():
     with pytest.raises(MemoryError, match=r"array of shape \(1152921504606846975,\): no memory for its 92\d* bytes"):
         wg.zeros(2**60 - 1)
-    with pytest.raises(ValueError, match=r"shape \(2, -1\) has a negative size"):
+    with pytest.raises(ValueError, match=r"full: sizes must not be negative, got \(2, -1\)"):
         wg.zeros((2, -1))
     with pytest.raises(ValueError, match=r"shape \(0, 4294967296, 4294967296\) is too large"):
         wg.zeros((0, 2**32, 2**32))

@@ -44,6 +44,14 @@ TABLE = [
     ("maximum with one NaN", "1, 1", "0, 0", "0, 0", "value NaN; gradient 1 to the NaN operand, 0 to the other", [
         ("value_and_grad(maximum, (0, 1))(nan, 2.0)", (nan, (1, 0))), ("grad(minimum, (0, 1))(2.0, nan)", (0, 1))]),
     ("clip at a bound", "1", "½", "0 / –", "1", [("grad(lambda x: clip(x, -1, 1))(1.0)", 1), ("grad(lambda x: clip(x, -1, 1))(-1.0)", 1)]),
+    ("clip with crossed bounds", "–", "–", "–", "the upper bound, and the gradient is its own", [
+        ("value_and_grad(clip, (0, 1, 2))(0.5, 1.0, 0.0)", (0, (0, 0, 1))), ("value_and_grad(clip, (0, 1, 2))(2.0, 1.0, 0.0)", (0, (0, 0, 1)))]),
+    ("clip with one NaN", "–", "–", "–", "value NaN; gradient 1 to the NaN operand, 0 to the others", [
+        ("value_and_grad(clip, (0, 1, 2))(nan, -1.0, 1.0)", (nan, (1, 0, 0))), ("value_and_grad(clip, (0, 1, 2))(-2.0, nan, 1.0)", (nan, (0, 1, 0))),
+        ("value_and_grad(clip, (0, 1, 2))(2.0, -1.0, nan)", (nan, (0, 0, 1)))]),
+    ("a // b, a % b where a / b is rounded to a whole number", "–", "–", "–", "NumPy's; d/db of a % b is −(a // b)", [
+        ("value_and_grad(floor_divide, (0, 1))(1.0, 0.1)", (9, (0, 0))), ("value_and_grad(remainder, (0, 1))(1.0, 0.1)", (Near(0.09999999999999995, 1e-15), (1, -9))),
+        ("floor_divide(-1.0, inf)", -1), ("floor_divide(1.0, 0.0)", inf)]),
     ("max reduction, tie", "split (axis form: first)", "split", "split / first", "split evenly, with or without axis", [
         ("grad(max)(tensor([3.0, 1.0, 3.0]))", [0.5, 0, 0.5]),
         ("grad(lambda x: max(x, axis=1).sum())(tensor([[2.0, 2.0], [1.0, 3.0]]))", [[0.5, 0.5], [0, 1]])]),
@@ -86,6 +94,8 @@ TABLE = [
     ("cross-entropy, −inf on an unselected / the selected class", "0 / inf, finite gradients", "–", "–", "the same", [
         ("value_and_grad(lambda x: nn.cross_entropy(x, [1]))(tensor([[-inf, 0.0]]))", (0, [[0, 0]])),
         ("value_and_grad(lambda x: nn.cross_entropy(x, [0]))(tensor([[-inf, 0.0]]))", (inf, [[-1, 1]]))]),
+    ("binary cross-entropy, logit ∓inf, target 0 / 1", "NaN", "–", "–", "0, finite gradients", [
+        ("value_and_grad(lambda x: nn.binary_cross_entropy_with_logits(x, [0.0, 1.0], 'none').sum())(tensor([-inf, inf]))", (0, [0, 0]))]),
     ("cross-entropy of an empty batch", "NaN", "–", "–", "ValueError", [
         ("nn.cross_entropy(zeros((0, 3)), np.zeros(0, int))", Raises(ValueError, "empty"))]),
     ("softplus, sigmoid, tanh at ±800", "exact limits", "exact", "exact", "exact limits, gradients included", [

@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 
 #include <cstring>
+#include <limits>
 
 #include "bindings/tensor_type.h"
 #include "engine/turns.h"
@@ -23,8 +24,19 @@ DType dtype_of_numpy(const py::dtype& d) {
   if (kind == 'f' && d.itemsize() == 8) return DType::f64;
   if (kind == 'i' || kind == 'u') return DType::i64;
   if (kind == 'b') return DType::b8;
-  throw TypeError("arrays of dtype " + std::string(py::str(d)) +
-                  " are not supported: use float32 or float64 (or integers and booleans for labels and masks)");
+  std::string way_out = "use float32 or float64 (or integers and booleans for labels and masks)";
+  if (kind == 'c') way_out = "compute with x.real and x.imag, two arrays of float64";
+  if (kind == 'f') way_out = "use x.astype(np.float32) or x.astype(np.float64)";
+  throw TypeError("arrays of dtype " + std::string(py::str(d)) + " are not supported: " + way_out);
+}
+
+// Whole numbers must be what they were as int64.
+void refuse_beyond_int64(const py::array& a) {
+  if (a.dtype().kind() != 'u' || a.itemsize() < 8 || a.size() == 0) return;
+  const py::object greatest = a.attr("max")();
+  if (greatest > py::int_(std::numeric_limits<index_t>::max()))
+    throw TypeError("an array of dtype uint64 holds " + std::string(py::str(greatest)) +
+                    ", which int64 does not: use x.astype(np.float64), or numbers below 2**63");
 }
 
 void let_go(void* owner) {
@@ -36,6 +48,7 @@ void let_go(void* owner) {
 Tensor from_array(py::array a, bool borrow) {
   if (const engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) borrow = false;
   const DType dtype = dtype_of_numpy(a.dtype());
+  refuse_beyond_int64(a);
   py::object want = numpy_dtype(dtype);
   std::vector<index_t> dims(a.shape(), a.shape() + a.ndim());
   const bool direct = a.dtype().is(want) && (a.flags() & py::array::c_style) &&
@@ -81,7 +94,7 @@ DType dtype_of_array(py::handle array) { return dtype_of_numpy(array.attr("dtype
 DType dtype_from_python(py::handle dtype) {
   const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
   const DType t = dtype_of_numpy(d);
-  if (!d.is(numpy_dtype(t)) && size_of(t) != d.itemsize())
+  if (!d.is(numpy_dtype(t)) && (size_of(t) != d.itemsize() || d.kind() == 'u'))
     throw TypeError("dtype " + std::string(py::str(d)) + " is not supported: use float32, float64, int64 or bool");
   return t;
 }
@@ -122,6 +135,43 @@ bool to_operand(PyObject* o, Tensor& out) {
     return false;
   }
   return true;
+}
+
+std::vector<index_t> integers(const char* op, const char* what, PyObject* o) {
+  std::vector<index_t> found;
+  const auto add = [&](PyObject* x) {
+    py::object i = py::reinterpret_steal<py::object>(PyBool_Check(x) ? nullptr : PyNumber_Index(x));
+    if (!i && is_tensor(x)) throw py::error_already_set();
+    if (!i) {
+      PyErr_Clear();
+      throw TypeError(std::string(op) + ": " + what + " must be integers, got " + std::string(py::repr(o)));
+    }
+    int overflow = 0;
+    found.push_back(PyLong_AsLongLongAndOverflow(i.ptr(), &overflow));
+    if (overflow)
+      throw std::invalid_argument(std::string(op) + ": " + what + ": " + std::string(py::str(i)) +
+                                  " does not fit in 64 bits");
+  };
+  const auto is_number = [](PyObject* x) {  // arrays and tensors have a length unless they are one number
+    if (PyTuple_CheckExact(x) || PyList_CheckExact(x)) return false;
+    if (PyLong_Check(x) || PyObject_Size(x) < 0) return PyErr_Clear(), true;
+    return false;
+  };
+  if (is_number(o)) {
+    add(o);
+    return found;
+  }
+  const py::object items = py::reinterpret_steal<py::object>(PySequence_Fast(o, "not a sequence"));
+  if (!items) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) add(PySequence_Fast_GET_ITEM(items.ptr(), i));
+  return found;
+}
+
+bool flag(const char* op, const char* what, PyObject* o) {
+  static PyObject* numpy_bool = py::object(py::module_::import("numpy").attr("bool_")).release().ptr();
+  if (!PyBool_Check(o) && Py_TYPE(o) != reinterpret_cast<PyTypeObject*>(numpy_bool))
+    throw TypeError(std::string(op) + ": " + what + " must be True or False, got " + std::string(py::repr(o)));
+  return PyObject_IsTrue(o) == 1;
 }
 
 py::object to_numpy(const Tensor& t) {

@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <deque>
-#include <optional>
 
 #include "bindings/bindings.h"
 #include "kernels/threads.h"
@@ -75,7 +74,44 @@ py::dict describe(const Elementwise& op) {
   return d;
 }
 
-Dims axes_of(const Tensor& x, const std::optional<Dims>& axes) { return axes ? *axes : Dims(all_axes(x)); }
+Dims axes_of(const char* op, const Tensor& x, py::handle axis) {
+  return axis.is_none() ? all_axes(x) : integers(op, "axis", axis.ptr());
+}
+Shape shape_of(const char* op, py::handle sizes) {
+  const Dims dims = integers(op, "sizes", sizes.ptr());
+  for (const index_t n : dims)
+    if (n < 0) throw std::invalid_argument(std::string(op) + ": sizes must not be negative, got " + Shape(dims).str());
+  return Shape(dims);
+}
+
+// The sizes of a reshape, of which one may be -1: as many as there are elements for.
+Shape reshaped(const Tensor& x, py::handle sizes) {
+  Dims dims = integers("reshape", "sizes", sizes.ptr());
+  index_t rest = 1, open = -1;
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    if (dims[i] >= 0) {
+      if (__builtin_mul_overflow(rest, dims[i], &rest)) rest = 0;  // more than there are elements, of whatever
+    } else if (dims[i] == -1 && open < 0) {
+      open = static_cast<index_t>(i);
+    } else {
+      throw std::invalid_argument("reshape: " + Shape(dims).str() + " may hold one -1 and no other negative size");
+    }
+  }
+  if (open < 0) return Shape(dims);
+  if (rest == 0 || x.size() % rest)
+    throw std::invalid_argument("reshape: " + x.shape().str() + " has " + std::to_string(x.size()) +
+                                " elements, which " + Shape(dims).str() + " does not divide");
+  dims[static_cast<std::size_t>(open)] = x.size() / rest;
+  return Shape(dims);
+}
+
+// An array of one number, which does not pass through float64 if it is whole.
+Tensor filled(const Shape& shape, py::handle value, DType dtype) {
+  if (dtype != DType::i64 || PyFloat_Check(value.ptr())) return full(dtype, shape, py::cast<double>(value));
+  Tensor t = empty(dtype, shape);
+  std::fill_n(t.data<index_t>(), t.size(), py::cast<index_t>(value));
+  return t;
+}
 
 }  // namespace
 
@@ -111,8 +147,8 @@ void bind_functions(py::module_& m) {
     Tensor t = to_tensor(data.ptr(), true);
     return dtype.is_none() ? t : cast(t, dtype_from_python(dtype));
   });
-  m.def("full", [](const Dims& shape, double value, py::object dtype) {
-    return full(dtype_from_python(dtype), Shape(shape), value);
+  m.def("full", [](py::handle shape, py::handle value, py::object dtype) {
+    return filled(shape_of("full", shape), value, dtype_from_python(dtype));
   });
   m.def("basis", [](const Dims& shape, py::object dtype) { return basis(dtype_from_python(dtype), Shape(shape)); });
   m.def("embed_diagonal", &embed_diagonal);
@@ -122,9 +158,9 @@ void bind_functions(py::module_& m) {
   m.def("exchange_thread_limit", &exchange_thread_limit);
   m.def("matmul", &matmul, py::arg("a"), py::arg("b"), py::arg("trans_a") = false, py::arg("trans_b") = false);
 
-#define REDUCTION(NAME)                                                              \
-  m.def(#NAME, [](const Tensor& x, const std::optional<Dims>& axes, bool keepdims) { \
-    return NAME(x, axes_of(x, axes), keepdims);                                      \
+#define REDUCTION(NAME)                                                               \
+  m.def(#NAME, [](const Tensor& x, py::handle axis, py::handle keepdims) {            \
+    return NAME(x, axes_of(#NAME, x, axis), flag(#NAME, "keepdims", keepdims.ptr())); \
   })
   REDUCTION(sum);
   REDUCTION(norm);
@@ -136,13 +172,17 @@ void bind_functions(py::module_& m) {
   m.def("cumulative_prod", &cumulative_prod);
   m.def("softmax", &softmax);
   m.def("log_softmax", &log_softmax);
+  m.def("flag", [](const char* op, const char* what, py::handle o) { return flag(op, what, o.ptr()); });
+  m.def("integers", [](const char* op, const char* what, py::handle o) { return integers(op, what, o.ptr()); });
   m.def("layer_norm", &layer_norm);
   m.def("softmax_cross_entropy", &softmax_cross_entropy);
 
   m.def("cast", [](const Tensor& x, py::object dtype) { return cast(x, dtype_from_python(dtype)); });
-  m.def("reshape", [](const Tensor& x, const Dims& shape) { return reshape(x, Shape(shape)); });
-  m.def("broadcast_to", [](const Tensor& x, const Dims& shape) { return broadcast_to(x, Shape(shape)); });
-  m.def("permute", [](const Tensor& x, const Dims& axes) { return permute(x, axes); });
+  m.def("reshape", [](const Tensor& x, py::handle sizes) { return reshape(x, reshaped(x, sizes)); });
+  m.def("broadcast_to",
+        [](const Tensor& x, py::handle sizes) { return broadcast_to(x, shape_of("broadcast_to", sizes)); });
+  m.def("permute",
+        [](const Tensor& x, py::handle axes) { return permute(x, integers("permute", "axes", axes.ptr())); });
   m.def("concat", [](const std::vector<Tensor>& xs, index_t axis) { return concat(xs, axis); });
   m.def("slice", [](const Tensor& x, const Dims& start, const Dims& step, const Dims& shape) {
     return slice(x, start, step, Shape(shape));

@@ -42,6 +42,7 @@ PYBIND11_MODULE(_core, m) {
   wb::look_up_numpy();
   m.attr("TensorBase") = pybind11::handle(reinterpret_cast<PyObject*>(wb::make_tensor_type()));
   m.def("set_tensor_type", [](pybind11::type t) { wb::set_tensor_type(reinterpret_cast<PyTypeObject*>(t.ptr())); });
+  m.def("set_getitem", [](pybind11::function f) { wb::set_getitem(f.ptr()); });
 
   wengert::engine::interpreter_lock = {release_interpreter, acquire_interpreter, look_for_signals};
 

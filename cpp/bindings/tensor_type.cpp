@@ -1,6 +1,8 @@
 #include "bindings/tensor_type.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "bindings/transform_state.h"
 #include "engine/program.h"
@@ -32,11 +34,6 @@ void dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-template <Tensor (*f)(const Tensor&)>
-PyObject* unary(PyObject* self) {
-  return guarded([&] { return wrap(f(unwrap(self))); });
-}
-
 bool whole(const Tensor& t) { return !is_float(t.dtype()); }
 
 const Elementwise* find(const char* name) {
@@ -56,6 +53,15 @@ PyObject* binary(const Elementwise& op, PyObject* a, PyObject* b) {
   });
 }
 
+#define UNARY_OPERATOR(SLOT, NAME)                            \
+  PyObject* SLOT(PyObject* x) {                               \
+    static const Elementwise& op = *find(NAME);               \
+    return guarded([&] { return call_elementwise(op, &x); }); \
+  }
+UNARY_OPERATOR(op_negative, "negative")
+UNARY_OPERATOR(op_absolute, "abs")
+#undef UNARY_OPERATOR
+
 #define OPERATOR(SLOT, NAME)                    \
   PyObject* SLOT(PyObject* a, PyObject* b) {    \
     static const Elementwise& op = *find(NAME); \
@@ -65,10 +71,44 @@ OPERATOR(op_add, "add")
 OPERATOR(op_subtract, "subtract")
 OPERATOR(op_multiply, "multiply")
 OPERATOR(op_divide, "divide")
+OPERATOR(op_floor_divide, "floor_divide")
 OPERATOR(op_remainder, "remainder")
-OPERATOR(op_and, "logical_and")
-OPERATOR(op_or, "logical_or")
 #undef OPERATOR
+
+PyObject* op_divmod(PyObject* a, PyObject* b) {
+  PyObject* quotient = op_floor_divide(a, b);
+  if (!quotient || quotient == Py_NotImplemented) return quotient;
+  PyObject* rest = op_remainder(a, b);
+  return rest ? Py_BuildValue("NN", quotient, rest) : (Py_DECREF(quotient), nullptr);
+}
+
+// Of booleans, logic; of integers, NumPy's arithmetic on bits.
+PyObject* on_bits(const char* sign, const char* numpy_name, const Elementwise* logical, PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    PyObject* args[] = {a, b};
+    Tensor in[2];
+    bool booleans = logical;
+    for (int k = 0; k < 2; ++k) {
+      if (!to_operand(args[k], in[k])) Py_RETURN_NOTIMPLEMENTED;
+      booleans = booleans && in[k].dtype() == DType::b8;
+      if (is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]))
+        throw TypeError(std::string(sign) + " needs integers or booleans, got " + name_of(in[k].dtype()) +
+                        "; of floats, compare first, as in (x > 0)");
+    }
+    return booleans ? call_elementwise(*logical, args) : call_numpy(numpy_name, in, args, 2);
+  });
+}
+#define BITS(SLOT, SIGN, NUMPY, LOGICAL)               \
+  PyObject* SLOT(PyObject* a, PyObject* b) {           \
+    static const Elementwise* const logical = LOGICAL; \
+    return on_bits(SIGN, NUMPY, logical, a, b);        \
+  }
+BITS(op_and, "&", "bitwise_and", find("logical_and"))
+BITS(op_or, "|", "bitwise_or", find("logical_or"))
+BITS(op_xor, "^", "bitwise_xor", find("logical_xor"))
+BITS(op_left_shift, "<<", "left_shift", nullptr)
+BITS(op_right_shift, ">>", "right_shift", nullptr)
+#undef BITS
 
 PyObject* op_power(PyObject* a, PyObject* b, PyObject*) {
   static const Elementwise& pow_op = *find("pow");
@@ -100,9 +140,9 @@ PyObject* compare(PyObject* a, PyObject* b, int how) {
 
 PyObject* op_invert(PyObject* a) {
   return guarded([&]() -> PyObject* {
-    const DType t = unwrap(a).dtype();
-    if (t != DType::b8) throw TypeError(std::string("~ needs a bool tensor, got ") + name_of(t));
-    return compare(a, Py_False, Py_EQ);
+    const Tensor x = unwrap(a);
+    if (is_float(x.dtype())) throw TypeError(std::string("~ needs integers or booleans, got ") + name_of(x.dtype()));
+    return x.dtype() == DType::b8 ? compare(a, Py_False, Py_EQ) : call_numpy("invert", &x, &a, 1);
   });
 }
 
@@ -163,6 +203,90 @@ Py_ssize_t length(PyObject* self) {
   return v->shape[0];
 }
 
+PyObject* other_keys = nullptr;
+
+// A key of integers, slices, None and ..., as a slice of every axis and the shape that it leaves; false for any other.
+struct BasicKey {
+  std::vector<index_t> start, step, sliced, shape;
+  bool whole = true;
+
+  bool read(const Shape& of, PyObject* const* parts, Py_ssize_t n) {
+    int named = 0, ellipses = 0;
+    for (Py_ssize_t i = 0; i < n; ++i) {
+      PyObject* p = parts[i];
+      if (p == Py_Ellipsis)
+        ++ellipses;
+      else if (PyLong_CheckExact(p) || PySlice_Check(p))
+        ++named;
+      else if (p != Py_None)
+        return false;
+    }
+    if (named > of.ndim())
+      throw std::out_of_range("too many indices: shape " + of.str() + " was indexed with " + std::to_string(named));
+    if (ellipses > 1) throw std::out_of_range("an index may hold one ellipsis (...)");
+    for (Py_ssize_t i = 0; i < n; ++i) {
+      if (parts[i] == Py_Ellipsis)
+        rest(of, of.ndim() - named);
+      else if (parts[i] == Py_None)
+        shape.push_back(1);
+      else
+        part(of, parts[i]);
+    }
+    if (!ellipses) rest(of, of.ndim() - named);
+    return true;
+  }
+
+ private:
+  void take(const Shape& of, index_t first, index_t by, index_t n) {
+    whole = whole && by == 1 && n == of[static_cast<int>(start.size())];
+    start.push_back(first);
+    step.push_back(by);
+    sliced.push_back(n);
+  }
+  void rest(const Shape& of, int axes) {
+    for (; axes > 0; --axes) {
+      const index_t n = of[static_cast<int>(start.size())];
+      take(of, 0, 1, n);
+      shape.push_back(n);
+    }
+  }
+  void part(const Shape& of, PyObject* p) {
+    const int axis = static_cast<int>(start.size());
+    const index_t size = of[axis];
+    if (PySlice_Check(p)) {
+      Py_ssize_t first, stop, by;
+      if (PySlice_Unpack(p, &first, &stop, &by) < 0) throw py::error_already_set();
+      const index_t n = PySlice_AdjustIndices(size, &first, &stop, by);
+      take(of, n ? first : 0, by, n);
+      shape.push_back(n);
+      return;
+    }
+    index_t at = PyLong_AsSsize_t(p);
+    if (at == -1 && PyErr_Occurred()) {
+      if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+      PyErr_Clear();
+      at = std::numeric_limits<index_t>::max();
+    }
+    if (at < -size || at >= size)
+      throw std::out_of_range("index " + std::string(py::str(p)) + " is out of range for axis " + std::to_string(axis) +
+                              " of size " + std::to_string(size));
+    take(of, at < 0 ? at + size : at, 1, 1);
+  }
+};
+
+PyObject* subscript(PyObject* self, PyObject* key) {
+  return guarded([&]() -> PyObject* {
+    const Tensor x = unwrap(self);
+    BasicKey k;
+    const bool tuple = PyTuple_CheckExact(key);
+    if (!(tuple ? k.read(x.shape(), reinterpret_cast<PyTupleObject*>(key)->ob_item, PyTuple_GET_SIZE(key))
+                : k.read(x.shape(), &key, 1)))
+      return PyObject_CallFunctionObjArgs(other_keys, self, key, nullptr);
+    const Tensor part = k.whole ? x : slice(x, k.start, k.step, Shape(k.sliced));
+    return wrap(reshape(part, Shape(k.shape)));
+  });
+}
+
 PyObject* get_shape(PyObject* self, void*) {
   const Shape& s = value_of(self)->shape;
   PyObject* t = PyTuple_New(s.ndim());
@@ -172,6 +296,14 @@ PyObject* get_shape(PyObject* self, void*) {
 }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(value_of(self)->shape.ndim()); }
 PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(value_of(self)->shape.size()); }
+PyObject* get_transpose(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor x = unwrap(self);
+    std::vector<index_t> axes = all_axes(x);
+    std::reverse(axes.begin(), axes.end());
+    return wrap(permute(x, axes));
+  });
+}
 PyObject* get_dtype(PyObject* self, void*) {
   return guarded([&] { return numpy_dtype(value_of(self)->dtype).release().ptr(); });
 }
@@ -271,6 +403,7 @@ PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "The size of each axis.", nullptr},
     {"ndim", get_ndim, nullptr, "The number of axes.", nullptr},
     {"size", get_size, nullptr, "The number of elements.", nullptr},
+    {"T", get_transpose, nullptr, "The transpose: axes in reverse order.", nullptr},
     {"dtype", get_dtype, nullptr, "float32, float64, int64 or bool, as a NumPy dtype.", nullptr},
     {"requires_grad", get_requires_grad, set_requires_grad, "Whether operations on it are recorded.", nullptr},
     {"grad", get_grad, set_grad, "What backward has added up for this leaf, or None.", nullptr},
@@ -303,19 +436,25 @@ PyTypeObject* make_tensor_type() {
                                 {Py_nb_subtract, slot(op_subtract)},
                                 {Py_nb_multiply, slot(op_multiply)},
                                 {Py_nb_true_divide, slot(op_divide)},
+                                {Py_nb_floor_divide, slot(op_floor_divide)},
                                 {Py_nb_remainder, slot(op_remainder)},
+                                {Py_nb_divmod, slot(op_divmod)},
                                 {Py_nb_power, slot(op_power)},
                                 {Py_nb_matrix_multiply, slot(op_matmul)},
-                                {Py_nb_negative, slot(unary<negative>)},
-                                {Py_nb_absolute, slot(unary<abs>)},
+                                {Py_nb_negative, slot(op_negative)},
+                                {Py_nb_absolute, slot(op_absolute)},
                                 {Py_nb_invert, slot(op_invert)},
                                 {Py_nb_and, slot(op_and)},
                                 {Py_nb_or, slot(op_or)},
+                                {Py_nb_xor, slot(op_xor)},
+                                {Py_nb_lshift, slot(op_left_shift)},
+                                {Py_nb_rshift, slot(op_right_shift)},
                                 {Py_nb_float, slot(as_float)},
                                 {Py_nb_int, slot(as_int)},
                                 {Py_nb_index, slot(as_index)},
                                 {Py_nb_bool, slot(as_bool)},
                                 {Py_mp_length, slot(length)},
+                                {Py_mp_subscript, slot(subscript)},
                                 {Py_sq_length, slot(length)},
                                 {0, nullptr}};
   static PyType_Spec spec = {"wengert._core.TensorBase", sizeof(PyTensor), 0,
@@ -332,6 +471,11 @@ void set_tensor_type(PyTypeObject* type) {
   Py_INCREF(type);
   type->tp_dealloc = dealloc;  // it has nothing more to clear than the base, so skip the generic path
   result_type = type;
+}
+
+void set_getitem(PyObject* function) {
+  Py_INCREF(function);
+  other_keys = function;
 }
 
 bool is_tensor(PyObject* o) { return Py_TYPE(o) == result_type || PyObject_TypeCheck(o, base_type); }
@@ -365,36 +509,48 @@ std::string python_line() {
 }
 }  // namespace
 
+namespace {
+py::object of_numpy(const char* name, const Tensor* in, PyObject* const* args, int n) {
+  py::tuple arrays(n);
+  for (int k = 0; k < n; ++k) {
+    if (engine::is_replayed(in[k]))
+      throw TypeError(
+          name + python_line() +
+          ": arithmetic on whole numbers inside a compiled function is not replayed; use x.astype(\"float32\")");
+    arrays[static_cast<std::size_t>(k)] =
+        is_tensor(args[k]) ? to_numpy(in[k]) : py::reinterpret_borrow<py::object>(args[k]);
+  }
+  return py::module_::import("numpy").attr(name)(*arrays);
+}
+}  // namespace
+
+PyObject* call_numpy(const char* name, const Tensor* in, PyObject* const* args, int n) {
+  return wrap(to_tensor(of_numpy(name, in, args, n).ptr()));
+}
+
 PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   Tensor in[3];
   bool any_float = false;
+  const int first = first_value(op);
   for (int k = 0; k < op.arity; ++k) {
     if (!to_operand(args[k], in[k]))
       throw TypeError(std::string(op.name) + ": operand " + std::to_string(k) + " is a " + Py_TYPE(args[k])->tp_name +
                       "; expected a tensor, an array or a number");
-    any_float = any_float || (is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
+    any_float = any_float || (k >= first && is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
   }
-  bool replayed = false;
-  for (int k = 0; k < op.arity; ++k) replayed = replayed || engine::is_replayed(in[k]);
-  if (replayed && !any_float && !op.pullbacks.empty())
-    throw TypeError(
-        std::string(op.name) + python_line() +
-        ": arithmetic on whole numbers is not replayed; use x.astype(\"float32\") inside compiled functions");
-  if (!any_float && !replayed) {  // whole numbers and masks are constants: NumPy's arithmetic
-    py::module_ np = py::module_::import("numpy");
-    if (py::hasattr(np, op.name)) {
-      py::tuple arrays(op.arity);
-      for (int k = 0; k < op.arity; ++k) {
-        if (is_tensor(args[k]))
-          arrays[static_cast<std::size_t>(k)] = to_numpy(in[k]);
-        else
-          arrays[static_cast<std::size_t>(k)] = py::reinterpret_borrow<py::object>(args[k]);
-      }
-      return wrap(to_tensor(np.attr(op.name)(*arrays).ptr()));
+  const bool predicate = op.pullbacks.empty();
+  if (!any_float) {
+    bool replayed = false;
+    for (int k = 0; k < op.arity; ++k) replayed = replayed || engine::is_replayed(in[k]);
+    const char* name = std::strcmp(op.name, "pow") ? op.name : "power";
+    if (!(replayed && predicate) && py::hasattr(py::module_::import("numpy"), name)) {
+      const py::object y = of_numpy(name, in, args, op.arity);
+      const bool half = py::cast<std::string>(y.attr("dtype").attr("char")) == "e";  // ours is float64
+      if (!half) return wrap(to_tensor(y.ptr()));
     }
   }
   Tensor y = apply(op, {in, static_cast<std::size_t>(op.arity)});
-  return wrap(op.pullbacks.empty() ? cast(y, DType::b8) : std::move(y));
+  return wrap(predicate ? cast(y, DType::b8) : std::move(y));
 }
 
 void refuse_escape(const Tensor& t, const char* how) {

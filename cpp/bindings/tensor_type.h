@@ -32,8 +32,17 @@ DType dtype_of_array(py::handle array);     // of the tensor that an array or Nu
 void look_up_numpy();                       // what the above need, when the module is imported
 DType dtype_from_python(py::handle dtype);  // anything that numpy.dtype accepts
 
+// Sizes or axes, of argument `what`: an integer of Python's or NumPy's, or a sequence of them.
+std::vector<index_t> integers(const char* op, const char* what, PyObject* o);
+bool flag(const char* op, const char* what, PyObject* o);  // True or False, and nothing that merely counts as one
+
+// x[key] for all keys but those of integers, slices, None and ...: a Python function.
+void set_getitem(PyObject* function);
+
 // One elementwise function on Python operands; whole-number arrays go to NumPy.
 PyObject* call_elementwise(const Elementwise& op, PyObject* const* args);
+// NumPy's function of that name on whole numbers and booleans, which are constants; `in` are `args` as tensors.
+PyObject* call_numpy(const char* name, const Tensor* in, PyObject* const* args, int n);
 
 // Sets the Python error for the C++ exception in flight.
 void translate_exception() noexcept;

@@ -667,9 +667,9 @@ WENGERT_NOINLINE F64 pow_slope(F64 x, F64 y) {
 }
 WENGERT_BY_DOUBLE2(pow_slope)
 
-// Python's %: a - floor(a / b) b, exact but for the last addition. Lane by lane where the quotient is not.
+// C's fmod: a - trunc(a / b) b, exact. Lane by lane where the quotient is not.
 template <class T>
-WENGERT_NOINLINE Vec<T> far_remainder(Vec<T> a, Vec<T> b) {
+WENGERT_NOINLINE Vec<T> far_fmod(Vec<T> a, Vec<T> b) {
   T p[Vec<T>::lanes], q[Vec<T>::lanes];
   a.store(p);
   b.store(q);
@@ -680,15 +680,30 @@ WENGERT_NOINLINE Vec<T> far_remainder(Vec<T> a, Vec<T> b) {
   return Vec<T>::load(p);
 }
 template <class T>
-WENGERT_INLINE Vec<T> remainder(Vec<T> a, Vec<T> b) {
+WENGERT_INLINE Vec<T> fmod(Vec<T> a, Vec<T> b) {
   const Vec<T> q = trunc(a / b);
   Vec<T> r = exact_fma(-q, b, a);
   if (any(!((abs(q) < 0x1p20) & (abs(b) > smallest_normal<T> * T(0x1p60)) &
             (abs(b) < (sizeof(T) == 4 ? 0x1p120 : 0x1p900)))))
-    r = far_remainder(a, b);
-  r = where(times_sign(r, a) < 0.0, r + copysign(b, a), r);  // the quotient was rounded up
+    r = far_fmod(a, b);
+  return where(times_sign(r, a) < 0.0, r + copysign(b, a), r);  // the quotient was rounded up
+}
+
+// Python's % and //, by the steps of NumPy's: of one remainder, which takes the sign of b.
+template <class T>
+WENGERT_INLINE Vec<T> remainder(Vec<T> a, Vec<T> b) {
+  Vec<T> r = fmod(a, b);
   r = where((r != 0.0) & (times_sign(r, b) < 0.0), r + b, r);
   return where(r == 0.0, copysign(Vec<T>(0.0), b), r);
+}
+template <class T>
+WENGERT_INLINE Vec<T> floor_divide(Vec<T> a, Vec<T> b) {
+  const Vec<T> r = fmod(a, b), ratio = a / b;
+  Vec<T> q = (a - r) / b;  // nearly whole
+  q = where((r != 0.0) & (times_sign(r, b) < 0.0), q - 1.0, q);
+  const Vec<T> down = floor(q);
+  const Vec<T> whole = where(q - down > 0.5, down + 1.0, down);
+  return where(b == 0.0, ratio, where(q == 0.0, copysign(Vec<T>(0.0), ratio), whole));
 }
 
 }  // namespace

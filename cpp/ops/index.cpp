@@ -5,6 +5,7 @@
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/strides.h"
 
 namespace wengert {
 namespace {
@@ -12,37 +13,20 @@ namespace {
 // Visits the elements of a slice: f(offset in the whole array, offset in the slice, length of a run, step in the run).
 template <class F>
 void for_each_run(const Shape& whole, const Shape& part, const Attrs& a, F&& f) {
-  const int ndim = part.ndim(), given = static_cast<int>(a.list.size());
   if (part.size() == 0) return;
-  index_t stride[Shape::max_ndim], count[Shape::max_ndim] = {};
-  index_t s = 1, at = 0;
-  for (int i = 0; i < ndim; ++i) {  // from the last axis; axes beyond those given are taken whole
-    const index_t start = i < given ? a.list[static_cast<std::size_t>(i)] : 0;
-    const index_t step = i < given ? a.list2[static_cast<std::size_t>(i)] : 1;
-    at += start * s;
-    stride[i] = step * s;
-    s *= whole.back(i);
+  const int given = static_cast<int>(a.list.size());
+  Strides<1> s;
+  index_t stride = 1, origin = 0;
+  for (int i = 0; i < part.ndim(); ++i) {  // from the last axis; axes beyond those given are taken whole
+    const index_t by = stride * (i < given ? a.list2[static_cast<std::size_t>(i)] : 1);
+    if (i < given) origin += stride * a.list[static_cast<std::size_t>(i)];
+    s.add(part.back(i), &by);
+    stride *= whole.back(i);
   }
-  const index_t run = ndim ? part.back(0) : 1, size = part.size();
-  for (index_t done = 0; done < size; done += run) {
-    f(at, done, run, ndim ? stride[0] : 1);
-    for (int i = 1; i < ndim; ++i) {
-      at += stride[i];
-      if (++count[i] < part.back(i)) break;
-      at -= stride[i] * count[i];
-      count[i] = 0;
-    }
-  }
-}
-
-template <class F>
-void by_width(DType t, F&& f) {
-  if (size_of(t) == 8)
-    f(std::uint64_t{});
-  else if (size_of(t) == 4)
-    f(std::uint32_t{});
-  else
-    f(std::uint8_t{});
+  s.close();
+  const index_t run = s.size[0];
+  s.for_each(1, 0, part.size() / run,
+             [&](index_t i, const index_t* at) { f(origin + *at, i * run, run, s.step[0][0]); });
 }
 
 // For operations that change a part of operand 0: the rest of the result, unless it stands there already.
@@ -60,25 +44,28 @@ std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, inde
 
 // y, at a slice of it, += x. Contributions to a part of an array are added to zeros, so that none leaves a -0 behind.
 void add_where_sliced(const Array& x, const Array& y, const Attrs& a) {
-  dispatch(y.dtype, [&]<class T>(T) {
+  const auto add = [&]<class T>(T) {
     for_each_run(*y.shape, *x.shape, a, [&](index_t to, index_t from, index_t n, index_t step) {
       const T* from_x = x.as<T>() + from;
       T* to_y = y.as<T>() + to;
-      if (step == 1 && n >= 16) {
-        const T* both[] = {to_y, from_x};
-        const index_t steps[] = {1, 1};
-        kernels::table<T>().map[map_add](both, steps, to_y, n);
-      } else {
-        for (index_t i = 0; i < n; ++i) to_y[i * step] += from_x[i];
-      }
+      if constexpr (std::is_floating_point_v<T>)
+        if (step == 1 && n >= 16) {
+          const T* both[] = {to_y, from_x};
+          const index_t steps[] = {1, 1};
+          return kernels::table<T>().map[map_add](both, steps, to_y, n);
+        }
+      for (index_t i = 0; i < n; ++i) to_y[i * step] = static_cast<T>(to_y[i * step] + from_x[i]);
     });
-  });
+  };
+  if (y.dtype == DType::i64) return add(std::uint64_t{});
+  if (y.dtype == DType::b8) return add(bool{});
+  dispatch(y.dtype, add);
 }
 
 struct Slice final : Op {
   Slice() : Op("slice") {}
   void run(const Array* in, int, const Array& out, Params p) const override {
-    by_width(out.dtype, [&]<class W>(W) {
+    dispatch_width(out.dtype, [&]<class W>(W) {
       for_each_run(*in[0].shape, *out.shape, *p.attrs, [&](index_t from, index_t to, index_t n, index_t step) {
         const W* x = in[0].as<W>() + from;
         W* y = out.as<W>() + to;
@@ -191,7 +178,7 @@ struct Gather final : Op {
         });
     };
     if (is_float(out.dtype)) return dispatch(out.dtype, each);
-    by_width(out.dtype, [&]<class W>(W) {
+    dispatch_width(out.dtype, [&]<class W>(W) {
       for (index_t o = 0; o < a.outer; ++o)
         for (index_t i = 0; i < n; ++i)
           std::copy_n(in[0].as<W>() + (o * a.size + indices[i]) * a.width, a.width,
@@ -208,12 +195,25 @@ struct Gather final : Op {
 };
 const Gather gather_op;
 
+// Whole numbers wrap around, as NumPy's do.
+template <class T>
+void add_whole(const T* x, const index_t* indices, T* y, index_t n, const Around& a) {
+  for (index_t o = 0; o < a.outer; ++o, y += a.size * a.width)
+    for (index_t i = 0; i < n; ++i)
+      for (index_t j = 0; j < a.width; ++j, ++x) {
+        T& sum = y[indices[i] * a.width + j];
+        sum = static_cast<T>(sum + *x);
+      }
+}
+
 // y[.., indices[i], ..] += x[.., i, ..]
 void add_at(const Array& x, const Array& indices, const Array& y, index_t back) {
   const Around a(*y.shape, static_cast<int>(back));
   const index_t n = indices.shape->size();
   std::vector<index_t> spare;
   const index_t* at = in_range("scatter_add", indices, y, back, spare);
+  if (y.dtype == DType::i64) return add_whole(x.as<std::uint64_t>(), at, y.as<std::uint64_t>(), n, a);
+  if (y.dtype == DType::b8) return add_whole(x.as<bool>(), at, y.as<bool>(), n, a);
   dispatch(y.dtype, [&]<class T>(T) {
     for (index_t o = 0; o < a.outer; ++o)
       kernels::table<T>().scatter_add(x.as<T>() + o * n * a.width, at, y.as<T>() + o * a.size * a.width, n, a.width);

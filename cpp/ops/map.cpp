@@ -8,62 +8,88 @@
 #include "ops/elementwise.h"
 #include "ops/functions.h"
 #include "ops/kinks.h"
+#include "ops/promote.h"
+#include "ops/strides.h"
 
 namespace wengert {
 namespace {
 
-// Operands laid over the result's axes: a step of 1 element or 0 along the last, strides along the others.
-// Neighbouring axes that every operand walks alike are merged, so most calls have one axis left.
 constexpr int max_operands = 5;
-struct Walk {
-  int ndim = 0;
-  index_t size[Shape::max_ndim];
-  index_t stride[max_operands][Shape::max_ndim];
-};
-
-Walk plan(const Array* in, int n, const Shape& out) {
-  Walk w;
-  index_t stride[max_operands];
-  for (int k = 0; k < n; ++k) stride[k] = 1;
-  for (int i = 0; i < out.ndim(); ++i) {  // from the last axis
-    const index_t d = out.back(i);
-    if (d == 1) continue;
-    index_t step[max_operands];
-    bool merges = w.ndim > 0;
-    for (int k = 0; k < n; ++k) {
-      const Shape* s = in[k].data ? in[k].shape : nullptr;
-      const bool varies = s && i < s->ndim() && s->back(i) != 1;
-      step[k] = varies ? stride[k] : 0;
-      if (varies) stride[k] *= d;
-      merges = merges && step[k] == w.stride[k][w.ndim - 1] * w.size[w.ndim - 1];
-    }
-    if (merges) {
-      w.size[w.ndim - 1] *= d;
-    } else {
-      for (int k = 0; k < n; ++k) w.stride[k][w.ndim] = step[k];
-      w.size[w.ndim++] = d;
-    }
-  }
-  if (w.ndim == 0) {
-    for (int k = 0; k < n; ++k) w.stride[k][0] = 0;
-    w.size[w.ndim++] = 1;
-  }
-  return w;
-}
+using Walk = Strides<max_operands>;
 
 // Elements worth a thread. With one operand it is mostly computing that takes time; with more, moving the memory, and
 // what fits in the cache of one core is best left there.
 index_t parallel_grain(int operands) { return operands > 1 ? 65536 : 32768; }
+
+// Rows that are too short for a call of the kernel each are laid out in the first cache, many at a time.
+constexpr index_t short_row = 128, few_rows = 16, tile_size = 1024;
+
+template <class T>
+class Tiles {
+ public:
+  Tiles(const Walk& w, const Array* in, index_t rows) : w_(w), in_(in), rows_(rows) {
+    index_t dense = 1;
+    for (int d = 0; d < w.ndim; dense *= w.size[d++])
+      for (int k = 0; k < w.used(); ++k) {
+        is_dense_[k] = (d == 0 || is_dense_[k]) && w.step[k][d] == dense;
+        is_scalar_[k] = (d == 0 || is_scalar_[k]) && w.step[k][d] == 0;
+      }
+  }
+  // Operand k along the rows [begin, end), and its step.
+  const T* operand(int k, index_t begin, index_t end, index_t& step) {
+    const T* x = in_[k].as<T>();
+    step = !is_scalar_[k];
+    if (is_scalar_[k]) return x;
+    const index_t row = w_.size[0], stretch = w_.size[1], along = w_.step[k][1];
+    if (is_dense_[k]) return x + begin * row;
+    const index_t first = begin % stretch;
+    const bool repeats = along == 0 && end - begin <= stretch - first;  // one row all the way
+    index_t at[max_operands], count[Shape::max_ndim + 1];
+    for (index_t r = begin; r < end;) {
+      const index_t in_stretch = r % stretch, n = std::min(stretch - in_stretch, end - r);
+      w_.locate(2, r / stretch, at, count);
+      const T* from = x + at[k] + in_stretch * along;
+      if (repeats && from == laid_[k]) break;
+      laid_[k] = repeats ? from : nullptr;
+      lay_rows(from, w_.step[k][0], row, along, repeats ? rows_ : n, tile_[k] + (r - begin) * row);
+      r += n;
+    }
+    return tile_[k];
+  }
+
+ private:
+  const Walk& w_;
+  const Array* in_;
+  index_t rows_;
+  bool is_dense_[max_operands], is_scalar_[max_operands];
+  const T* laid_[max_operands] = {};  // the row that fills a tile
+  T tile_[max_operands][tile_size];
+};
+
+template <class T>
+void run_short_rows(kernels::Map<T> f, const Walk& w, const Array* in, index_t rows, T* y) {
+  const index_t row = w.size[0], together = tile_size / row;
+  parallel_for((rows + together - 1) / together, 64, [&](index_t begin, index_t end) {
+    Tiles<T> tiles(w, in, together);
+    for (index_t i = begin; i < end; ++i) {
+      const index_t first = i * together, last = std::min(rows, first + together);
+      const T* from[max_operands];
+      index_t step[max_operands];
+      for (int k = 0; k < w.used(); ++k) from[k] = tiles.operand(k, first, last, step[k]);
+      f(from, step, y + first * row, (last - first) * row);
+    }
+  });
+}
 
 template <class T>
 void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
   T* y = out.as<T>();
   const index_t size = out.shape->size();
   if (size == 0) return;
-  const Walk w = plan(in, n, *out.shape);
+  const Walk w = broadcast_strides<max_operands>(in, n, *out.shape);
   index_t step[max_operands];
   int operands = 0;
-  for (int k = 0; k < n; ++k) operands += (step[k] = w.stride[k][0]) != 0;
+  for (int k = 0; k < n; ++k) operands += (step[k] = w.step[k][0]) != 0;
   const index_t grain = parallel_grain(operands);
   const index_t row = w.size[0];
   if (w.ndim == 1) {
@@ -74,25 +100,13 @@ void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
     });
     return;
   }
+  if (row < short_row && size / row > few_rows) return run_short_rows(f, w, in, size / row, y);
   parallel_for(size / row, std::max<index_t>(1, grain / row), [&](index_t begin, index_t end) {
-    index_t count[Shape::max_ndim];
-    const T* at[max_operands];
-    for (int k = 0; k < n; ++k) at[k] = in[k].as<T>();
-    index_t rest = begin;
-    for (int d = 1; d < w.ndim; ++d) {
-      count[d] = rest % w.size[d];
-      rest /= w.size[d];
-      for (int k = 0; k < n; ++k) at[k] += count[d] * w.stride[k][d];
-    }
-    for (index_t i = begin; i < end; ++i) {
-      f(at, step, y + i * row, row);
-      for (int d = 1; d < w.ndim; ++d) {
-        for (int k = 0; k < n; ++k) at[k] += w.stride[k][d];
-        if (++count[d] < w.size[d]) break;
-        for (int k = 0; k < n; ++k) at[k] -= w.size[d] * w.stride[k][d];
-        count[d] = 0;
-      }
-    }
+    w.for_each(1, begin, end, [&](index_t i, const index_t* at) {
+      const T* from[max_operands];
+      for (int k = 0; k < n; ++k) from[k] = in[k].as<T>() + at[k];
+      f(from, step, y + i * row, row);
+    });
   });
 }
 
@@ -176,8 +190,8 @@ std::span<const Elementwise* const> elementwise_ops() {
 }
 
 const MapOp* as_map(const Op& op) { return op.elementwise ? static_cast<const MapOp*>(&op) : nullptr; }
-const Elementwise* as_elementwise(const Op& op) { return dynamic_cast<const Elementwise*>(&op); }
 bool is_add(const Op& op) { return &op == &add_object; }
+int first_value(const Elementwise& op) { return &op == &where_object; }
 
 void MapOp::run(const Array* in, int n, const Array& out, Params) const {
   dispatch(out.dtype, [&]<class T>(T) { run_map<T>(kernels::table<T>().map[map], in, n, out); });
@@ -365,19 +379,13 @@ Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
   plain = plain && is_float(operands[0].dtype());
   Tensor cast_operands[3];
   if (!plain) {
-    // NumPy's promotion: arrays decide, numbers follow; an integer or boolean array beside floats counts as float64,
-    // but a condition or mask does not widen float32.
-    bool any = false, f64 = false;
-    for (const Tensor& t : operands) {
-      if (t.get()->weak) continue;
-      if (is_float(t.dtype())) any = true;
-      f64 = f64 || t.dtype() == DType::f64 || t.dtype() == DType::i64;
-    }
-    const DType dtype = any && !f64 ? DType::f32 : DType::f64;
+    const auto first = static_cast<std::size_t>(first_value(op));
+    const DType dtype = promote_to_float(operands.subspan(first));
     bool fits = true;  // numbers beside float64
     for (const Tensor& t : operands) fits = fits && t.dtype() == dtype;
     if (!fits) {
-      for (std::size_t k = 0; k < n; ++k) cast_operands[k] = cast(operands[k], dtype);
+      if (first) cast_operands[0] = cast(cast(operands[0], DType::b8), dtype);  // whether it is 0 must not be rounded
+      for (std::size_t k = first; k < n; ++k) cast_operands[k] = cast(operands[k], dtype);
       operands = {cast_operands, n};
     }
   }

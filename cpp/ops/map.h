@@ -46,14 +46,14 @@ struct Elementwise final : MapOp {
 
 // For a planner: the op as one of these, or null.
 const MapOp* as_map(const Op& op);
-const Elementwise* as_elementwise(const Op& op);
 bool is_add(const Op& op);
+// The first operand whose dtype counts: the condition of a choice has none.
+int first_value(const Elementwise& op);
 
 // All of them, in the order of the page.
 std::span<const Elementwise* const> elementwise_ops();
 
-// Applies it with NumPy's rules: broadcasting; numbers take the dtype of the arrays; integers and booleans become
-// float64 beside floats.
+// Applies it with NumPy's rules: broadcasting, and promotion to floats (ops/promote.h).
 Tensor apply(const Elementwise& op, std::span<const Tensor> operands);
 
 }  // namespace wengert

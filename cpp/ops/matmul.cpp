@@ -6,6 +6,8 @@
 #include "kernels/table.h"
 #include "kernels/threads.h"
 #include "ops/functions.h"
+#include "ops/promote.h"
+#include "ops/strides.h"
 
 namespace wengert {
 namespace {
@@ -18,34 +20,31 @@ struct MatMul final : Op {
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
     const index_t m = so.back(1), n = so.back(0), k = p.word & ta ? sa.back(1) : sa.back(0);
-    index_t batches = 1;
-    for (int i = 2; i < so.ndim(); ++i) batches *= so.back(i);
+    Strides<2> s;  // of the batch axes, which may be 1 or absent in an operand
+    index_t stride[] = {m * k, k * n}, batches = 1;
+    for (int i = 2; i < so.ndim(); ++i) {
+      index_t by[2];
+      for (int j = 0; j < 2; ++j) {
+        const Shape& x = *in[j].shape;
+        const bool varies = i < x.ndim() && x.back(i) > 1;
+        by[j] = varies ? stride[j] : 0;
+        if (varies) stride[j] *= x.back(i);
+      }
+      s.add(so.back(i), by);
+      batches *= so.back(i);
+    }
     dispatch(out.dtype, [&]<class T>(T) {
-      const auto product = [&](index_t b) {
-        kernels::MatMul<T> mm{in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(0), sb.back(0), n};
+      const auto product = [&](index_t b, const index_t* at) {
+        kernels::MatMul<T> mm{
+            in[0].as<T>() + at[0], in[1].as<T>() + at[1], out.as<T>() + b * m * n, m, n, k, sa.back(0), sb.back(0), n};
         mm.trans_a = p.word & ta;
         mm.trans_b = p.word & tb;
-        // The offset of this batch in each operand, whose batch axes may be 1 or absent.
-        index_t rest = b, at_a = 0, at_b = 0, stride_a = m * k, stride_b = k * n;
-        for (int i = 2; i < so.ndim(); ++i) {
-          const index_t at = rest % so.back(i);
-          rest /= so.back(i);
-          if (i < sa.ndim() && sa.back(i) > 1) at_a += at * stride_a;
-          if (i < sb.ndim() && sb.back(i) > 1) at_b += at * stride_b;
-          if (i < sa.ndim()) stride_a *= sa.back(i);
-          if (i < sb.ndim()) stride_b *= sb.back(i);
-        }
-        mm.a += at_a;
-        mm.b += at_b;
-        mm.c += b * m * n;
         matmul_parallel(mm);
       };
       // Each thread takes whole products; where there are too few of them, the threads share each.
       const double some_50_us = 6e6 * 4 / sizeof(T), flops = 2.0 * static_cast<double>(std::max<index_t>(1, m * n * k));
       const index_t grain = batches < get_num_threads() ? batches : 1 + static_cast<index_t>(some_50_us / flops);
-      parallel_for(batches, grain, [&](index_t begin, index_t end) {
-        for (index_t b = begin; b < end; ++b) product(b);
-      });
+      parallel_for(batches, grain, [&](index_t begin, index_t end) { s.for_each(0, begin, end, product); });
     });
   }
 
@@ -125,6 +124,24 @@ struct MatMul final : Op {
 };
 const MatMul matmul_op;
 
+// Of int64, which wraps around as NumPy's does. Both operands are laid out with all batch axes, neither transposed.
+struct WholeMatMul final : Op {
+  WholeMatMul() : Op("matmul") { differentiable = false; }
+  void run(const Array* in, int, const Array& out, Params) const override {
+    const index_t m = out.shape->back(1), n = out.shape->back(0), k = in[0].shape->back(0), size = out.shape->size();
+    const auto *a = in[0].as<std::uint64_t>(), *b = in[1].as<std::uint64_t>();
+    auto* c = out.as<std::uint64_t>();
+    std::fill_n(c, size, 0);
+    for (index_t batch = 0; batch < size; batch += m * n, a += m * k, b += k * n)
+      for (index_t i = 0; i < m; ++i)
+        for (index_t j = 0; j < k; ++j)
+          for (index_t l = 0; l < n; ++l) c[batch + i * n + l] += a[i * k + j] * b[j * n + l];
+  }
+  void vjp(Pullback&) const override {}
+  Tensor jvp(Pushforward&) const override { return {}; }
+};
+const WholeMatMul whole_matmul_op;
+
 [[noreturn]] void refuse(const Tensor& a, const Tensor& b, const std::string& why) {
   throw std::invalid_argument("matmul: " + a.shape().str() + " @ " + b.shape().str() + ": " + why);
 }
@@ -135,9 +152,9 @@ bool is_matmul(const Op& op) { return &op == &matmul_op; }
 std::pair<bool, bool> matmul_flags(index_t word) { return {word & ta, word & tb}; }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
-  if (a.dtype() != b.dtype() || !is_float(a.dtype())) {
-    const bool f64 = a.dtype() == DType::f64 || b.dtype() == DType::f64 || !is_float(a.dtype()) || !is_float(b.dtype());
-    const DType t = f64 ? DType::f64 : DType::f32;
+  if (a.dtype() != b.dtype() || a.dtype() == DType::b8) {
+    const DType t = promote(a.dtype(), b.dtype());
+    if (t == DType::b8) return cast(matmul(cast(a, DType::i64), cast(b, DType::i64), trans_a, trans_b), t);
     return matmul(cast(a, t), cast(b, t), trans_a, trans_b);
   }
   if (a.ndim() == 0 || b.ndim() == 0) refuse(a, b, "operands need at least one axis; use * for numbers");
@@ -178,6 +195,15 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   std::copy(batch.begin(), batch.end(), out.begin());
   out.back(1) = m;
   out.back(0) = n;
+  if (!is_float(a.dtype())) {
+    const auto laid_out = [&](const Tensor& x, bool turned) {
+      Shape full = out;
+      full.back(1) = x.shape().back(turned ? 0 : 1);
+      full.back(0) = x.shape().back(turned ? 1 : 0);
+      return broadcast_to(turned ? transpose(x) : x, full);
+    };
+    return apply(whole_matmul_op, {laid_out(a, trans_a), laid_out(b, trans_b)}, a.dtype(), out);
+  }
   return apply(matmul_op, {a, b}, a.dtype(), std::move(out), (trans_a ? index_t{ta} : 0) | (trans_b ? index_t{tb} : 0));
 }
 

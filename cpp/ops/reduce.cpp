@@ -67,15 +67,29 @@ bool as_blocks(const Shape& s, index_t word, Blocks& b) {
 template <class T>
 using ReduceKernel = void (*)(const T*, T*, index_t, index_t, index_t, index_t);
 
+// Whole numbers and booleans, over the middle axis of b: never by way of floats.
+template <class T, class F>
+void fold(const T* x, T* y, const Blocks& b, F&& f) {
+  for (index_t o = 0; o < b.outer; ++o, y += b.inner) {
+    std::fill_n(y, b.inner, T{});  // of nothing
+    for (index_t i = 0; i < b.n; ++i, x += b.inner)
+      for (index_t j = 0; j < b.inner; ++j) y[j] = i ? f(y[j], x[j]) : x[j];
+  }
+}
+
 struct Reduce : Op {
   using Op::Op;
   virtual ReduceKernel<float> kernel(float) const = 0;
   virtual ReduceKernel<double> kernel(double) const = 0;
+  virtual index_t whole(index_t, index_t) const { return 0; }  // of two whole numbers, if it takes any
   void run(const Array* in, int, const Array& out, Params p) const final {
     constexpr index_t columns = 128;  // as many as a kernel takes at a time
+    Blocks b;
+    as_blocks(*in[0].shape, p.word, b);
+    const auto of_two = [this](auto x, auto y) { return static_cast<decltype(x)>(whole(x, y)); };
+    if (out.dtype == DType::i64) return fold(in[0].as<index_t>(), out.as<index_t>(), b, of_two);
+    if (out.dtype == DType::b8) return fold(in[0].as<bool>(), out.as<bool>(), b, of_two);
     dispatch(out.dtype, [&]<class T>(T) {
-      Blocks b;
-      as_blocks(*in[0].shape, p.word, b);
       ReduceKernel<T> f = kernel(T{});
       if (b.outer > 1) {
         parallel_for(b.outer, std::max<index_t>(1, 32768 / std::max<index_t>(1, b.n * b.inner)),
@@ -119,6 +133,9 @@ struct Sum final : Reduce {
   Sum() : Reduce("sum") { sign = Sign::as_operand; }
   ReduceKernel<float> kernel(float) const override { return kernels::table<float>().sum; }
   ReduceKernel<double> kernel(double) const override { return kernels::table<double>().sum; }
+  index_t whole(index_t a, index_t b) const override {  // wraps around, as NumPy's
+    return static_cast<index_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+  }
   void vjp(Pullback& p) const override { p.add(0, spread_g(p)); }
   Tensor jvp(Pushforward& p) const override { return sum(p.tangent(0), axes(p.params().word)); }
 };
@@ -158,6 +175,7 @@ struct Extremum final : Reduce {
   ReduceKernel<double> kernel(double) const override {
     return greatest ? kernels::table<double>().max : kernels::table<double>().min;
   }
+  index_t whole(index_t a, index_t b) const override { return greatest ? std::max(a, b) : std::min(a, b); }
   // 1 where x attains y, shared out.
   static Tensor shares(const Tensor& x, const Tensor& y, index_t word) {
     const Tensor y1 = spread(y, x.shape(), word, false);
@@ -174,7 +192,7 @@ struct Extremum final : Reduce {
 const Extremum max_op(true), min_op(false);
 
 Tensor reduce(const Reduce& op, const Tensor& x, Axes axes, bool keepdims) {
-  if (!is_float(x.dtype())) return reduce(op, cast(x, DType::f64), axes, keepdims);
+  if (&op == &sum_op && x.dtype() == DType::b8) return reduce(op, cast(x, DType::i64), axes, keepdims);
   const index_t word = axes_word(op.name, x, axes);
   if ((&op == &max_op || &op == &min_op) && reduced_size(x.shape(), word) == 0 && x.size() == 0 &&
       reduced(x.shape(), word, false).size())
@@ -429,11 +447,14 @@ Tensor along(const char* op, const Tensor& x, index_t axis, F&& f) {
 }  // namespace
 
 Tensor sum(const Tensor& x, Axes axes, bool keepdims) { return reduce(sum_op, x, axes, keepdims); }
-Tensor norm(const Tensor& x, Axes axes, bool keepdims) { return reduce(norm_op, x, axes, keepdims); }
+Tensor norm(const Tensor& x, Axes axes, bool keepdims) {
+  return reduce(norm_op, is_float(x.dtype()) ? x : cast(x, DType::f64), axes, keepdims);
+}
 Tensor max(const Tensor& x, Axes axes, bool keepdims) { return reduce(max_op, x, axes, keepdims); }
 Tensor min(const Tensor& x, Axes axes, bool keepdims) { return reduce(min_op, x, axes, keepdims); }
 
 Tensor mean(const Tensor& x, Axes axes, bool keepdims) {
+  if (!is_float(x.dtype())) return mean(cast(x, DType::f64), axes, keepdims);
   const index_t n = reduced_size(x.shape(), axes_word("mean", x, axes));
   return sum(x, axes, keepdims) / static_cast<double>(n);
 }

@@ -6,6 +6,8 @@
 #include "kernels/threads.h"
 #include "ops/functions.h"
 #include "ops/kinks.h"
+#include "ops/promote.h"
+#include "ops/strides.h"
 
 namespace wengert {
 
@@ -88,37 +90,25 @@ const Reshape reshape_op;
 struct BroadcastTo final : Op {
   BroadcastTo() : Op("broadcast_to") { sign = Sign::as_operand; }
   void run(const Array* in, int, const Array& out, Params) const override {
-    // Fill the last axes by copying ever longer rows: each axis is either copied or repeated.
-    const Shape &si = *in[0].shape, &so = *out.shape;
-    if (so.size() == 0) return;
-    const auto width = static_cast<std::size_t>(size_of(out.dtype));
-    copy(static_cast<const char*>(in[0].data), static_cast<char*>(out.data), si, so, so.ndim() - 1, width);
+    if (out.shape->size() == 0) return;
+    const Strides<1> s = broadcast_strides<1>(in, 1, *out.shape);
+    dispatch_width(out.dtype, [&]<class W>(W) { lay(s, s.ndim - 1, in[0].as<W>(), out.as<W>()); });
   }
-  // The block below axis `i` (from the end): from si's layout to so's.
-  static void copy(const char* x, char* y, const Shape& si, const Shape& so, int i, std::size_t width) {
-    if (i < 0) {
-      std::memcpy(y, x, width);
-      return;
+  // The axes up to `axis`; gives how many elements they are.
+  template <class W>
+  static index_t lay(const Strides<1>& s, int axis, const W* x, W* y) {
+    const index_t *size = s.size, *step = s.step[0];
+    if (axis <= 1) {
+      const index_t rows = axis ? size[1] : 1;
+      lay_rows(x, step[0], size[0], axis ? step[1] : 0, rows, y);
+      return rows * size[0];
     }
-    std::size_t block_in = width, block_out = width;
-    bool same = true;
-    for (int k = 0; k < i; ++k) {
-      if (k < si.ndim()) block_in *= static_cast<std::size_t>(si.back(k));
-      block_out *= static_cast<std::size_t>(so.back(k));
-      same = same && k < si.ndim() && si.back(k) == so.back(k);
-    }
-    const auto n = static_cast<std::size_t>(so.back(i));
-    if (i < si.ndim() && si.back(i) == so.back(i) && n != 1) {
-      if (same || i == 0) {
-        std::memcpy(y, x, n * block_out);
-      } else {
-        for (std::size_t j = 0; j < n; ++j) copy(x + j * block_in, y + j * block_out, si, so, i - 1, width);
-      }
-      return;
-    }
-    copy(x, y, si, so, i - 1, width);
-    for (std::size_t done = 1; done < n; done += std::min(done, n - done))
-      std::memcpy(y + done * block_out, y, std::min(done, n - done) * block_out);
+    const index_t block = lay(s, axis - 1, x, y), n = size[axis];
+    if (step[axis])
+      for (index_t i = 1; i < n; ++i) lay(s, axis - 1, x + i * step[axis], y + i * block);
+    else
+      lay_rows(y, 1, block, 0, n, y);
+    return n * block;
   }
   void vjp(Pullback& p) const override { p.add_broadcast(0, p.lazy_g()); }
   Tensor jvp(Pushforward& p) const override {
@@ -161,20 +151,20 @@ struct Permute final : Op {
         return;
       }
     }
-    index_t stride[Shape::max_ndim], step[Shape::max_ndim], count[Shape::max_ndim] = {};
-    index_t s = 1;
-    for (int i = 0; i < ndim; ++i) stride[i] = s, s *= in.shape->back(i);
-    for (int i = 0; i < ndim; ++i) step[i] = stride[axes[static_cast<std::size_t>(i)]];
-    const index_t row = ndim ? out.shape->back(0) : 1, by = ndim ? step[0] : 0;
-    for (index_t done = 0; done < size; done += row) {
-      for (index_t j = 0; j < row; ++j) y[done + j] = x[j * by];
-      for (int i = 1; i < ndim; ++i) {
-        x += step[i];
-        if (++count[i] < out.shape->back(i)) break;
-        x -= step[i] * count[i];
-        count[i] = 0;
-      }
-    }
+    index_t stride[Shape::max_ndim], step = 1;
+    for (int i = 0; i < ndim; ++i) stride[i] = step, step *= in.shape->back(i);
+    Strides<1> s;
+    for (int i = 0; i < ndim; ++i) s.add(out.shape->back(i), &stride[axes[static_cast<std::size_t>(i)]]);
+    s.close();
+    const index_t row = s.size[0], by = s.step[0][0];
+    s.for_each(1, 0, size / row, [&](index_t i, const index_t* at) {
+      const T* from = x + *at;
+      T* to = y + i * row;
+      if (by == 1)
+        std::copy_n(from, row, to);
+      else
+        for (index_t j = 0; j < row; ++j) to[j] = from[j * by];
+    });
   }
   // The axes from the front, for an array with or without the leading batch axis.
   static std::vector<index_t> from_front(const std::vector<index_t>& back, int ndim, bool inverse) {
@@ -246,26 +236,21 @@ struct Diagonal : Op {
   static int axis(index_t word) { return static_cast<int>(word & 255); }
   static int new_axis(index_t word) { return static_cast<int>(word >> 8); }
 
-  // f(offset in x, offset in y, length, step in y) for each last axis of x.
+  // f(offset in x, offset in y, length, step in y) for each row of x.
   template <class F>
   static void for_each_row(const Shape& x, const Shape& y, index_t word, F&& f) {
+    if (x.size() == 0) return;
     const int ndim = x.ndim(), fresh = new_axis(word);
-    index_t stride[Shape::max_ndim + 1], count[Shape::max_ndim] = {}, at = 0;
-    index_t s = 1;
-    for (int i = 0; i < y.ndim(); ++i) stride[i] = s, s *= y.back(i);
+    index_t stride[Shape::max_ndim + 1], step = 1;
+    for (int i = 0; i < y.ndim(); ++i) stride[i] = step, step *= y.back(i);
     const index_t along = stride[fresh];
     for (int i = fresh; i < ndim; ++i) stride[i] = stride[i + 1];
     stride[axis(word)] += along;
-    const index_t row = x.back(0), size = x.size();
-    for (index_t done = 0; done < size; done += row) {
-      f(done, at, row, stride[0]);
-      for (int i = 1; i < ndim; ++i) {
-        at += stride[i];
-        if (++count[i] < x.back(i)) break;
-        at -= stride[i] * count[i];
-        count[i] = 0;
-      }
-    }
+    Strides<1> s;
+    for (int i = 0; i < ndim; ++i) s.add(x.back(i), &stride[i]);
+    s.close();
+    const index_t row = s.size[0];
+    s.for_each(1, 0, x.size() / row, [&](index_t i, const index_t* at) { f(i * row, *at, row, s.step[0][0]); });
   }
 };
 
@@ -428,12 +413,7 @@ Tensor concat(std::span<const Tensor> xs, index_t axis) {
   }
   std::vector<Tensor> same;
   if (mixed) {
-    bool any_float = false, f64 = false;
-    for (const Tensor& x : xs) {
-      any_float = any_float || is_float(x.dtype());
-      f64 = f64 || x.dtype() == DType::f64 || x.dtype() == DType::i64;
-    }
-    dtype = any_float ? (f64 ? DType::f64 : DType::f32) : DType::i64;
+    dtype = promote(xs);
     for (const Tensor& x : xs) same.push_back(cast(x, dtype));
     xs = same;
   }

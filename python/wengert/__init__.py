@@ -3,7 +3,20 @@
 Tensors and ``backward`` as in PyTorch, ``grad`` and its relatives as in JAX, functions by their array-API names.
 """
 
-from wengert import _aliases, _elementwise, _functions, _indexing, _products, _reductions, _shapes, linalg, nn, optim
+from wengert import (
+    _aliases,
+    _elementwise,
+    _functions,
+    _indexing,
+    _padding,
+    _products,
+    _reductions,
+    _shapes,
+    linalg,
+    nn,
+    optim,
+)
+from wengert import _numpy as _numpy
 from wengert._aliases import *
 from wengert._compile import Compiled, compile
 from wengert._config import get_num_threads, set_num_threads, show_config, threads
@@ -11,6 +24,7 @@ from wengert._elementwise import *
 from wengert._files import load, save
 from wengert._functions import *
 from wengert._indexing import *
+from wengert._padding import *
 from wengert._primitive import primitive
 from wengert._products import *
 from wengert._reductions import *
@@ -55,6 +69,7 @@ __all__ += _aliases.__all__
 __all__ += _elementwise.__all__
 __all__ += _functions.__all__
 __all__ += _indexing.__all__
+__all__ += _padding.__all__
 __all__ += _products.__all__
 __all__ += _reductions.__all__
 __all__ += _shapes.__all__

@@ -1,7 +1,6 @@
 """NumPy's other spellings of array-API names."""
 
 from wengert._elementwise import abs as absolute
-from wengert._elementwise import abs as fabs
 from wengert._elementwise import acos as arccos
 from wengert._elementwise import acosh as arccosh
 from wengert._elementwise import asin as arcsin
@@ -12,7 +11,6 @@ from wengert._elementwise import atanh as arctanh
 from wengert._elementwise import divide as true_divide
 from wengert._elementwise import pow as power
 from wengert._elementwise import remainder as mod
-from wengert._elementwise import round as rint
 from wengert._reductions import cumulative_prod as cumprod
 from wengert._reductions import cumulative_sum as cumsum
 from wengert._reductions import max as amax
@@ -33,9 +31,7 @@ __all__ = [
     "concatenate",
     "cumprod",
     "cumsum",
-    "fabs",
     "mod",
     "power",
-    "rint",
     "true_divide",
 ]

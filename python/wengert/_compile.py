@@ -1,7 +1,7 @@
 """``wg.compile``: record a function once per kind of arguments, replay it as one native call.
 
-The recording is an ordinary run of the function. What it did is then planned (cpp/engine/plan/plan.cpp): dead, equal and
-constant operations go, biases and activations join their matmul, neighbouring elementwise operations run strip by
+The recording is an ordinary run of the function. What it did is then planned (cpp/engine/plan/plan.cpp): dead, equal
+and constant operations go, biases and activations join their matmul, neighbouring elementwise operations run strip by
 strip, and every buffer gets its place in one block of memory. No code is generated.
 """
 

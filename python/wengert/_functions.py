@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from wengert import _core
+from wengert._base import ArrayLike, Tensor, asarray, is_whole
 from wengert._primitive import constant
-from wengert._tensor import ArrayLike, Tensor, asarray
 
 __all__ = [
     "arange",
@@ -21,7 +21,7 @@ __all__ = [
     "clip",
     "elu",
     "eye",
-    "floor_divide",
+    "fabs",
     "full",
     "full_like",
     "gelu",
@@ -35,6 +35,7 @@ __all__ = [
     "ones",
     "ones_like",
     "positive",
+    "rint",
     "select",
     "zeros",
     "zeros_like",
@@ -76,12 +77,19 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
-    """x limited to [min, max]; the derivative is 1 within and at the bounds.
+    """x limited to [min, max]; the derivative is 1 within and at the bounds. None is no bound.
+
+    As NumPy's it is ``minimum(maximum(x, min), max)``: NaN if any of the three is, ``max`` where the bounds are
+    crossed.
 
     >>> import wengert as wg
     >>> wg.clip([-2.0, 0.5, 2.0], -1, 1)
     Tensor([-1. ,  0.5,  1. ])
     """
+    x = asarray(x)
+    bounds = [b for b in (min, max) if b is not None]
+    if is_whole(x) and len(bounds) < 2:  # infinity would make it float
+        return x if not bounds else _core.minimum(x, max) if min is None else _core.maximum(x, min)
     return _core.clip(x, -np.inf if min is None else min, np.inf if max is None else max)
 
 
@@ -126,23 +134,41 @@ def logical_not(x: ArrayLike) -> Tensor:
 
 
 def positive(x: ArrayLike) -> Tensor:
-    """x itself, as a tensor.
+    """x itself, as a tensor. TypeError for booleans, as NumPy's.
 
     >>> import wengert as wg
     >>> wg.positive([1.0, -2.0])
     Tensor([ 1., -2.])
     """
-    return asarray(x)
+    y = asarray(x)
+    if y.dtype == bool:
+        raise TypeError("positive: booleans have no sign; use x.astype(int)")
+    return y
 
 
-def floor_divide(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The greatest whole number up to a / b; derivative 0.
+def rint(x: ArrayLike) -> Tensor:
+    """The nearest whole number, halves to even, as a float; derivative 0.
 
     >>> import wengert as wg
-    >>> wg.floor_divide([7.0, -7.0], 2.0)
-    Tensor([ 3., -4.])
+    >>> wg.rint([0.5, 1.5, 2])
+    Tensor([0., 2., 2.])
     """
-    return _core.floor(_core.divide(a, b))
+    return _core.round(_as_float(x))
+
+
+def fabs(x: ArrayLike) -> Tensor:
+    """The magnitude of x as a float; derivative 0 at 0.
+
+    >>> import wengert as wg
+    >>> wg.fabs([-2, 3])
+    Tensor([2., 3.])
+    """
+    return _core.abs(_as_float(x))
+
+
+def _as_float(x: ArrayLike) -> Tensor:
+    x = asarray(x)
+    return _core.cast(x, "float64") if is_whole(x) else x
 
 
 def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
@@ -153,7 +179,7 @@ def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, negi
     Tensor([1., 0.])
     """
     y = asarray(x)
-    if y.dtype.kind != "f":
+    if is_whole(y):
         return y
     top = float(np.finfo(y.dtype).max)
     y = _core.where(_core.equal(y, np.inf), top if posinf is None else posinf, y)
@@ -207,39 +233,39 @@ def ones(shape: int | Sequence[int], dtype: Any = "float64") -> Tensor:
     return full(shape, 1.0, dtype)
 
 
-def full(shape: int | Sequence[int], value: float, dtype: Any = "float64") -> Tensor:
-    """An array of one value.
+def full(shape: int | Sequence[int], value: ArrayLike, dtype: Any = "float64") -> Tensor:
+    """An array of one value, or of values that broadcast to the shape.
 
     >>> import wengert as wg
     >>> wg.full(2, 7.0)
     Tensor([7., 7.])
     """
-    return _core.full([shape] if isinstance(shape, int) else list(shape), value, dtype)
+    if isinstance(value, (int, float)):
+        return _core.full(shape, value, dtype)
+    return _core.broadcast_to(_core.cast(value, dtype), shape)
 
 
-def zeros_like(x: ArrayLike) -> Tensor:
-    """Zeros of x's shape and dtype.
+def zeros_like(x: ArrayLike, dtype: Any = None) -> Tensor:
+    """Zeros of x's shape and (unless told otherwise) dtype.
 
     >>> import wengert as wg
     >>> wg.zeros_like([1.0, 2.0])
     Tensor([0., 0.])
     """
-    x = asarray(x)
-    return full(x.shape, 0.0, x.dtype)
+    return full_like(x, 0, dtype)
 
 
-def ones_like(x: ArrayLike) -> Tensor:
-    """Ones of x's shape and dtype.
+def ones_like(x: ArrayLike, dtype: Any = None) -> Tensor:
+    """Ones of x's shape and (unless told otherwise) dtype.
 
     >>> import wengert as wg
     >>> wg.ones_like([1.0, 2.0])
     Tensor([1., 1.])
     """
-    x = asarray(x)
-    return full(x.shape, 1.0, x.dtype)
+    return full_like(x, 1, dtype)
 
 
-def full_like(x: ArrayLike, value: float, dtype: Any = None) -> Tensor:
+def full_like(x: ArrayLike, value: ArrayLike, dtype: Any = None) -> Tensor:
     """An array of one value, of x's shape and (unless told otherwise) dtype.
 
     >>> import wengert as wg
@@ -250,15 +276,15 @@ def full_like(x: ArrayLike, value: float, dtype: Any = None) -> Tensor:
     return full(x.shape, value, x.dtype if dtype is None else dtype)
 
 
-def eye(n: int, m: int | None = None, dtype: Any = "float64") -> Tensor:
-    """Ones on the diagonal, zeros elsewhere.
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Any = "float64") -> Tensor:
+    """Ones on diagonal ``k``, zeros elsewhere.
 
     >>> import wengert as wg
     >>> wg.eye(2)
     Tensor([[1., 0.],
             [0., 1.]])
     """
-    return asarray(np.eye(n, m, dtype=dtype))
+    return asarray(np.eye(n, m, k, dtype=dtype))
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
@@ -274,15 +300,28 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     return asarray(np.arange(start, stop, step, dtype=dtype))
 
 
-def linspace(start: float, stop: float, num: int = 50, dtype: Any = None) -> Tensor:
-    """``num`` evenly spaced numbers from start to stop, both included.
+def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Tensor:
+    """``num`` evenly spaced numbers from start to stop, which is included unless ``endpoint`` is false.
+
+    Of arrays, along a new first axis; differentiable by both.
 
     >>> import wengert as wg
     >>> wg.linspace(0.0, 1.0, 3)
     Tensor([0. , 0.5, 1. ])
     """
     _countable("linspace", num)
-    return asarray(np.linspace(start, stop, num, dtype=dtype))
+    (n,), endpoint = _core.integers("linspace", "num", num), _core.flag("linspace", "endpoint", endpoint)
+    if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
+        return asarray(np.linspace(start, stop, n, endpoint, dtype=dtype))
+    if n < 0:
+        raise ValueError(f"linspace: num must not be negative, got {n}")
+    low, high = (x if isinstance(x, (int, float)) else _as_float(x) for x in (start, stop))
+    span = _core.subtract(high, low)
+    positions = np.arange(n, dtype=span.dtype).reshape([n, *[1] * span.ndim])
+    numbers = _core.add(low, positions * (span / float(max(n - 1 if endpoint else n, 1))))
+    if endpoint and n > 1:  # without rounding
+        numbers = _core.where(positions == n - 1, high, numbers)
+    return numbers if dtype is None else _core.cast(numbers, dtype)
 
 
 def _countable(op: str, n: float) -> None:

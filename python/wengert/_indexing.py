@@ -6,78 +6,42 @@ Basic indexing is a slice; integer and boolean arrays are positions to gather.
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from wengert import _core
+from wengert._base import Tensor, asarray, normalized
 from wengert._primitive import primitive
-from wengert._tensor import Tensor, asarray
 
 __all__ = ["argsort", "at_add", "at_set", "sort", "take", "take_along_axis", "top_k"]
 
-_BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
-
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key]; IndexError names the axis and its size. Repeated indices add up their gradients, in index order."""
+    """x[key] for keys with arrays; IndexError names the axis and its size. What an index repeats adds up gradients.
+
+    The engine has dealt with keys of integers, slices, None and ... before.
+    """
     if isinstance(key, Tensor) and key.dtype.kind == "i" and x.ndim:
         return _along_first_axis(x, key)  # stays a tensor, so that a compiled function can replay it
-    parts = key if isinstance(key, tuple) else (key,)
-    parts = tuple(_plain(p) for p in parts)
-    if all(isinstance(p, _BASIC) and not isinstance(p, bool) for p in parts):
-        return _basic(x, parts)
-    array = parts[0]
-    if len(parts) == 1 and array.dtype.kind in "iu" and x.ndim:
-        return _along_first_axis(x, array)
+    parts = tuple(_plain(p) for p in (key if isinstance(key, tuple) else (key,)))
+    if not any(isinstance(p, np.ndarray) for p in parts):
+        return x[parts]
+    if len(parts) == 1 and parts[0].dtype.kind in "iu" and x.ndim:
+        return _along_first_axis(x, parts[0])
     return _by_position(x, parts)
 
 
 def _plain(part: Any) -> Any:
     """An index as NumPy has it: slices, numbers, None, ... or an array of int64 or bool."""
-    if isinstance(part, _BASIC) and not isinstance(part, bool):
+    if isinstance(part, (slice, type(None), type(Ellipsis))):
         return part
-    values = _core.decisive_numpy(part, "an index") if isinstance(part, Tensor) else np.asarray(part)
-    if values.dtype.kind not in "iub":
-        if values.size == 0 and not isinstance(part, (Tensor, np.ndarray)):
-            return values.astype(np.int64)
-        raise IndexError(f"indices must be integers, booleans or slices, got an array of dtype {values.dtype}")
-    return int(values) if values.ndim == 0 and values.dtype.kind in "iu" else values
-
-
-def _basic(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
-    named = sum(p is not None and p is not Ellipsis for p in parts)
-    if named > x.ndim:
-        raise IndexError(f"too many indices: shape {x.shape} was indexed with {named}")
-    if sum(p is Ellipsis for p in parts) > 1:
-        raise IndexError("an index may hold one ellipsis (...)")
-    where = next((i for i, p in enumerate(parts) if p is Ellipsis), len(parts))
-    filled = (*parts[:where], *[slice(None)] * (x.ndim - named), *parts[where + 1 :])
-    start, step, sliced, shape = [], [], [], []
-    axis = 0
-    for p in filled:
-        if p is None:
-            shape.append(1)
-            continue
-        size = x.shape[axis]
-        if isinstance(p, slice):
-            first, stop, by = p.indices(size)
-            count = len(range(first, stop, by))
-            by = by if count > 1 else 1  # a step that is never taken may be of any size
-            shape.append(count)
-        else:
-            first, by, count = operator.index(p), 1, 1
-            if not -size <= first < size:
-                raise IndexError(f"index {first} is out of range for axis {axis} of size {size}")
-            first %= size
-        start.append(first)
-        step.append(by)
-        sliced.append(count)
-        axis += 1
-    if tuple(sliced) != x.shape or any(s != 1 for s in step):
-        x = _core.slice(x, start, step, sliced)
-    return _core.reshape(x, shape)
+    found = _core.decisive_numpy(part, "an index") if isinstance(part, Tensor) else np.asarray(part)
+    if found.dtype.kind not in "iub":
+        if found.size == 0 and not isinstance(part, (Tensor, np.ndarray)):
+            return found.astype(np.int64)
+        raise IndexError(f"indices must be integers, booleans or slices, got an array of dtype {found.dtype}")
+    return int(found) if found.ndim == 0 and found.dtype.kind in "iu" else found
 
 
 def _in_range(index: Any, axis: int, size: int) -> Any:
@@ -90,7 +54,7 @@ def _in_range(index: Any, axis: int, size: int) -> Any:
 
 def _along_first_axis(x: Tensor, index: Any) -> Tensor:
     index = asarray(index)
-    return _core.reshape(_core.gather(x, index.flatten(), 0), [*index.shape, *x.shape[1:]])
+    return _core.reshape(_core.gather(x, _core.reshape(index, -1), 0), [*index.shape, *x.shape[1:]])
 
 
 def _by_position(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
@@ -99,7 +63,7 @@ def _by_position(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
         positions = np.arange(x.size).reshape(x.shape)[parts]
     except IndexError as error:
         raise IndexError(f"shape {x.shape}: {error}") from None
-    return _core.reshape(_core.gather(x.flatten(), asarray(positions.ravel()), 0), list(positions.shape))
+    return _core.reshape(_core.gather(_core.reshape(x, -1), asarray(positions.ravel()), 0), list(positions.shape))
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -111,12 +75,12 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """
     x = asarray(x)
     if axis is None:
-        x, axis = x.flatten(), 0
-    if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"take: axis {axis} is out of range for {x.ndim} dimensions")
-    axis %= x.ndim
+        x, axis = _core.reshape(x, -1), 0
+    axis = normalized(axis, x.ndim, "take")
     index = asarray(indices if isinstance(indices, Tensor) else _plain(indices))
-    return _core.reshape(_core.gather(x, index.flatten(), axis), [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+    return _core.reshape(
+        _core.gather(x, _core.reshape(index, -1), axis), [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
+    )
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
@@ -129,15 +93,14 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """
     x = asarray(x)
     if axis is None:
-        x, axis = x.flatten(), 0
+        x, axis = _core.reshape(x, -1), 0
+    axis = normalized(axis, x.ndim, "take_along_axis")
     positions = _positions_along(asarray(indices), shape=x.shape, axis=axis)
-    return _core.reshape(_core.gather(x.flatten(), positions.flatten(), 0), positions.shape)
+    return _core.reshape(_core.gather(_core.reshape(x, -1), _core.reshape(positions, -1), 0), positions.shape)
 
 
 @primitive
 def _positions_along(indices: Any, shape: tuple[int, ...], axis: int) -> Any:
-    if not -len(shape) <= axis < len(shape):
-        raise IndexError(f"take_along_axis: axis {axis} is out of range for {len(shape)} dimensions")
     if indices.dtype.kind not in "iu":
         raise IndexError(f"take_along_axis: indices must be integers, got {indices.dtype}")
     return np.take_along_axis(np.arange(math.prod(shape)).reshape(shape), _in_range(indices, axis, shape[axis]), axis)
@@ -154,8 +117,9 @@ def argsort(x: Any, axis: int | None = -1, descending: bool = False, stable: boo
     """
     x = asarray(x)
     if axis is None:
-        x, axis = x.flatten(), 0
-    order: Tensor = _argsort(x, axis=axis, descending=descending)
+        x, axis = _core.reshape(x, -1), 0
+    descending = _core.flag("argsort", "descending", descending)
+    order: Tensor = _argsort(x, axis=normalized(axis, x.ndim, "argsort"), descending=descending)
     return order
 
 
@@ -174,6 +138,7 @@ def sort(x: Any, axis: int | None = -1, descending: bool = False, stable: bool =
     Tensor([3., 2., 1.])
     """
     x = asarray(x)
+    descending = _core.flag("sort", "descending", descending)
     return take_along_axis(x, argsort(x, axis, descending), axis)
 
 
@@ -185,10 +150,11 @@ def top_k(x: Any, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
     (Tensor([3., 2.]), Tensor([0, 2]))
     """
     x = asarray(x)
-    if not x.ndim or not 0 <= k <= x.shape[axis]:
+    (k,), axis = _core.integers("top_k", "k", k), normalized(axis, x.ndim, "top_k")
+    if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"top_k: k = {k} does not fit axis {axis} of shape {x.shape}")
     order = argsort(x, axis, descending=True)
-    first = order[tuple(slice(k) if i == axis % x.ndim else slice(None) for i in range(x.ndim))]
+    first = order[tuple(slice(k) if i == axis else slice(None) for i in range(x.ndim))]
     return take_along_axis(x, first, axis), first
 
 
@@ -233,4 +199,4 @@ def _update(op: str, x: Any, key: Any, value: Any) -> tuple[Tensor, Any, Tensor]
         value = _core.broadcast_to(_core.cast(value, x.dtype), list(places.shape))
     except ValueError:
         raise ValueError(f"{op}: a value of shape {value.shape} does not fit x[key] of shape {places.shape}") from None
-    return x, places.ravel(), value.flatten()
+    return x, places.ravel(), _core.reshape(value, -1)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wengert import _core, _tree
-from wengert._tensor import Tensor, asarray
+from wengert._base import Tensor, asarray
 from wengert._transforms import jvp, vjp
 
 Rule = Callable[..., Any] | None

@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from wengert import _core
-from wengert._shapes import diagonal, normalized, roll
-from wengert._tensor import ArrayLike, Tensor, asarray
+from wengert._base import ArrayLike, Tensor, asarray, normalized, normalized_axes
+from wengert._shapes import diagonal, moveaxis, roll
 
 __all__ = [
     "cross",
@@ -36,14 +36,19 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
 
 
 def dot(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The product of matrices or vectors; of a number with anything, the scaled array.
+    """The sums of products over the last axis of a and the last but one of b, for all others of both, as NumPy's.
+
+    So it is the product of matrices or vectors, and of a number with anything the scaled array. For batches of
+    matrices, use :func:`wengert.matmul`.
 
     >>> import wengert as wg
     >>> wg.dot([1.0, 2.0], [3.0, 4.0])
     Tensor(11.)
     """
     a, b = asarray(a), asarray(b)
-    return a * b if a.ndim == 0 or b.ndim == 0 else _core.matmul(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        return _core.multiply(a, b)
+    return _core.matmul(a, b) if b.ndim == 1 or a.ndim == b.ndim == 2 else tensordot(a, b, (-1, -2))
 
 
 def outer(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -77,9 +82,12 @@ def vecdot(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Tensor:
     Tensor([3., 7.])
     """
     a, b = asarray(a), asarray(b)
-    if a.ndim == 0 or b.ndim == 0 or a.shape[axis] != b.shape[axis]:
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"vecdot: needs vectors, got shapes {a.shape} and {b.shape}")
+    if a.shape[normalized(axis, a.ndim, "vecdot")] != b.shape[normalized(axis, b.ndim, "vecdot")]:
         raise ValueError(f"vecdot: shapes {a.shape} and {b.shape} differ along axis {axis}")
-    return _core.sum(a * b, [axis], False)
+    a, b = (moveaxis(x, axis, -1) for x in (a, b))
+    return _sum(a * b, [-1])
 
 
 def tensordot(a: ArrayLike, b: ArrayLike, axes: int | tuple[Any, Any] = 2) -> Tensor:
@@ -91,12 +99,13 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: int | tuple[Any, Any] = 2) -> Te
             [3., 3.]])
     """
     a, b = asarray(a), asarray(b)
-    if isinstance(axes, int):
-        of_a, of_b = list(range(-axes, 0)), list(range(axes))
+    if isinstance(axes, (tuple, list)):
+        first, second = axes
     else:
-        of_a, of_b = ([k] if isinstance(k, int) else list(k) for k in axes)
-    of_a = [normalized(k, a.ndim, "tensordot") for k in of_a]
-    of_b = [normalized(k, b.ndim, "tensordot") for k in of_b]
+        (n,) = _core.integers("tensordot", "axes", axes)
+        first, second = range(-n, 0), range(n)
+    of_a = normalized_axes(first, a.ndim, "tensordot", "axes")
+    of_b = normalized_axes(second, b.ndim, "tensordot", "axes")
     if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
         raise ValueError(f"tensordot: shapes {a.shape} and {b.shape} differ along axes {of_a} and {of_b}")
     labels_a: list[Label] = list(range(a.ndim))
@@ -113,7 +122,7 @@ def cross(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Tensor:
     Tensor([0., 0., 1.])
     """
     a, b = asarray(a), asarray(b)
-    if not a.ndim or not b.ndim or a.shape[axis] != 3 or b.shape[axis] != 3:
+    if not all(x.ndim and x.shape[normalized(axis, x.ndim, "cross")] == 3 for x in (a, b)):
         raise ValueError(f"cross: needs vectors of 3 elements along axis {axis}, got shapes {a.shape} and {b.shape}")
     a1, b1 = roll(a, -1, axis), roll(b, -1, axis)
     return roll(a * b1 - a1 * b, -1, axis)
@@ -150,6 +159,8 @@ def einsum(subscripts: str, *operands: ArrayLike, optimize: Any = None) -> Tenso
     >>> wg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
     Tensor([21., 43.])
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string such as 'ij,jk->ik', got {type(subscripts).__name__}")
     terms, result = _parse(subscripts, [asarray(x) for x in operands])
     terms = [_diagonals(subscripts, *term) for term in terms]
     sizes: dict[Label, int] = {}
@@ -223,7 +234,12 @@ def _diagonals(subscripts: str, labels: list[Label], x: Tensor) -> Term:
 
 def _summed(labels: list[Label], x: Tensor, kept: set[Label]) -> Term:
     gone = [i for i, label in enumerate(labels) if label not in kept]
-    return [label for label in labels if label in kept], _core.sum(x, gone, False) if gone else x
+    return [label for label in labels if label in kept], _sum(x, gone) if gone else x
+
+
+def _sum(x: Tensor, axes: list[int]) -> Tensor:
+    """The sum, of booleans whether any is true."""
+    return _core.cast(_core.sum(x, axes, False), x.dtype)
 
 
 def _contract(left: Term, right: Term, kept: set[Label]) -> Term:

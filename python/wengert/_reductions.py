@@ -6,15 +6,16 @@ Each takes tensors, NumPy arrays, nested lists and numbers. ``axis`` is an int, 
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
 import numpy as np
 
 from wengert import _core
+from wengert._base import ArrayLike, Axis, Tensor, asarray, axes, is_whole, normalized, normalized_axes, values
 from wengert._primitive import constant, primitive
-from wengert._shapes import along, normalized
-from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
+from wengert._shapes import along
 
 __all__ = [
     "all",
@@ -40,13 +41,7 @@ __all__ = [
 
 _argmax, _argmin, _any, _all = constant(np.argmax), constant(np.argmin), constant(np.any), constant(np.all)
 _count_nonzero = constant(np.count_nonzero)
-_whole = {
-    name: constant(getattr(np, name)) for name in ("sum", "max", "min", "prod", "cumsum", "cumprod")
-}  # of integers
-
-
-def _constant(x: Tensor) -> bool:
-    return x.dtype.kind != "f"
+_whole = {name: constant(getattr(np, name)) for name in ("prod", "cumsum", "cumprod")}  # of integers
 
 
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -56,10 +51,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.])
     """
-    x = asarray(x)
-    if _constant(x):
-        return _whole["sum"](x, axis=axis, keepdims=keepdims)
-    return _core.sum(x, axes(axis), keepdims)
+    return _core.sum(x, axis, keepdims)
 
 
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -72,7 +64,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = asarray(x)
     if x.size == 0:
         warnings.warn("mean of an empty slice", RuntimeWarning, stacklevel=2)
-    return _core.mean(x, axes(axis), keepdims)
+    return _core.mean(x, axis, keepdims)
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -82,10 +74,7 @@ def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.max([1.0, 3.0, 2.0])
     Tensor(3.)
     """
-    x = asarray(x)
-    if _constant(x):
-        return _whole["max"](x, axis=axis, keepdims=keepdims)
-    return _core.max(x, axes(axis), keepdims)
+    return _core.max(x, axis, keepdims)
 
 
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -95,10 +84,7 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.min([1.0, 3.0, 2.0])
     Tensor(1.)
     """
-    x = asarray(x)
-    if _constant(x):
-        return _whole["min"](x, axis=axis, keepdims=keepdims)
-    return _core.min(x, axes(axis), keepdims)
+    return _core.min(x, axis, keepdims)
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -108,7 +94,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
     >>> wg.logsumexp([1000.0, 1000.0])
     Tensor(1000.69314718)
     """
-    return _core.logsumexp(x, axes(axis), keepdims)
+    return _core.logsumexp(x, axis, keepdims)
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
@@ -131,24 +117,24 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     return _core.log_softmax(x, axis)
 
 
-def argmax(x: ArrayLike, axis: int | None = None) -> Tensor:
+def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The position of the largest element, as an int64 constant.
 
     >>> import wengert as wg
     >>> wg.argmax([1.0, 3.0, 2.0])
     Tensor(1)
     """
-    return _argmax(x, axis=axis)
+    return _argmax(x, axis=_index(axis), keepdims=_core.flag("argmax", "keepdims", keepdims))
 
 
-def argmin(x: ArrayLike, axis: int | None = None) -> Tensor:
+def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The position of the smallest element, as an int64 constant.
 
     >>> import wengert as wg
     >>> wg.argmin([1.0, 3.0, 2.0])
     Tensor(0)
     """
-    return _argmin(x, axis=axis)
+    return _argmin(x, axis=_index(axis), keepdims=_core.flag("argmin", "keepdims", keepdims))
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -158,7 +144,7 @@ def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.any([0.0, 2.0])
     Tensor(True)
     """
-    return _any(x, axis=axis, keepdims=keepdims)
+    return _any(x, axis=_tuple(axis), keepdims=_core.flag("any", "keepdims", keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -168,7 +154,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.all([0.0, 2.0])
     Tensor(False)
     """
-    return _all(x, axis=axis, keepdims=keepdims)
+    return _all(x, axis=_tuple(axis), keepdims=_core.flag("all", "keepdims", keepdims))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -179,9 +165,9 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Tensor([0., 6., 0.])
     """
     x = asarray(x)
-    if _constant(x):
-        return _whole["prod"](x, axis=axis, keepdims=keepdims)
-    gone = _reduced(x, axis, "prod")
+    gone, keepdims = sorted(normalized_axes(axis, x.ndim, "prod")), _core.flag("prod", "keepdims", keepdims)
+    if is_whole(x):
+        return asarray(np.prod(values(x), axis=tuple(gone), keepdims=keepdims))
     kept = [i for i in range(x.ndim) if i not in gone]
     sizes = [x.shape[i] for i in kept]
     n = math.prod(x.shape[i] for i in gone)
@@ -210,7 +196,17 @@ def var(
     >>> wg.var([1.0, 2.0, 6.0], correction=1)
     Tensor(7.)
     """
-    y, gone, n = _deviations("var", x, axis, correction if ddof is None else ddof)
+    y = asarray(x)
+    y = _core.cast(y, "float64") if is_whole(y) else y
+    gone = normalized_axes(axis, y.ndim, "var")
+    n = math.prod(y.shape[i] for i in gone) - (correction if ddof is None else ddof)
+    if n <= 0:
+        warnings.warn("var: no more elements than degrees of freedom", RuntimeWarning, stacklevel=2)
+        n = np.nan
+    if y.size:  # from the first element on, so that what is constant has no spread at all
+        first = [1 if i in gone else s for i, s in enumerate(y.shape)]
+        y = y - _core.slice(y, [0] * y.ndim, [1] * y.ndim, first)
+        y = y - _core.mean(y, gone, True)
     return _core.sum(_core.square(y), gone, keepdims) / n
 
 
@@ -230,8 +226,8 @@ def std(
 def _deviations(op: str, x: ArrayLike, axis: Axis, correction: float) -> tuple[Tensor, list[int], float]:
     """x less its mean over ``axis``, these axes, and the degrees of freedom."""
     y = asarray(x)
-    y = _core.cast(y, "float64") if _constant(y) else y
-    gone = _reduced(y, axis, op)
+    y = _core.cast(y, "float64") if is_whole(y) else y
+    gone = normalized_axes(axis, y.ndim, op)
     n = math.prod(y.shape[i] for i in gone) - correction
     if n <= 0:
         warnings.warn(f"{op}: no more elements than degrees of freedom", RuntimeWarning, stacklevel=3)
@@ -244,7 +240,7 @@ def _deviations(op: str, x: ArrayLike, axis: Axis, correction: float) -> tuple[T
 
 
 def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, keepdims: bool = False) -> Tensor:
-    """The mean with weights, of x's shape or one for each element of a single ``axis``.
+    """The mean with weights, of x's shape or of that of the axes which ``axis`` names.
 
     >>> import wengert as wg
     >>> wg.average([1.0, 3.0], weights=[3.0, 1.0])
@@ -255,9 +251,11 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, k
         return mean(x, axis, keepdims)
     w = asarray(weights)
     if w.shape != x.shape:
-        if not isinstance(axis, int) or w.shape != x.shape[axis : axis + 1 or None]:
+        along_axes = normalized_axes(axis, x.ndim, "average")
+        if axis is None or w.shape != tuple(x.shape[a] for a in along_axes):
             raise ValueError(f"average: weights of shape {w.shape} for an array of shape {x.shape} and axis {axis}")
-        w = _core.broadcast_to(_core.reshape(w, [*w.shape, *[1] * (x.ndim - 1 - axis % x.ndim)]), x.shape)
+        w = _core.permute(w, [int(i) for i in np.argsort(along_axes)])
+        w = _core.broadcast_to(_core.reshape(w, [n if a in along_axes else 1 for a, n in enumerate(x.shape)]), x.shape)
     return sum(x * w, axis, keepdims) / sum(w, axis, keepdims)
 
 
@@ -269,7 +267,7 @@ def cumulative_sum(x: ArrayLike, axis: int | None = None) -> Tensor:
     Tensor([1., 3., 6.])
     """
     x, axis = _along(x, axis, "cumulative_sum")
-    if _constant(x):
+    if is_whole(x):
         return _whole["cumsum"](x, axis=axis)
     result: Tensor = _cumulative_sum(x, axis=axis - x.ndim)
     return result
@@ -296,13 +294,17 @@ def cumulative_prod(x: ArrayLike, axis: int | None = None) -> Tensor:
     Tensor([1., 2., 6.])
     """
     x, axis = _along(x, axis, "cumulative_prod")
-    if _constant(x):
+    if is_whole(x):
         return _whole["cumprod"](x, axis=axis)
     return _core.cumulative_prod(x, axis)
 
 
-def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Tensor:
-    """Each element less the one before it along ``axis``, ``n`` times over.
+def diff(
+    x: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None, append: ArrayLike | None = None
+) -> Tensor:
+    """Each element less the one before it along ``axis``, ``n`` times over; of booleans, whether it is another.
+
+    ``prepend`` and ``append`` stand before and after x, one number or an array that fits.
 
     >>> import wengert as wg
     >>> wg.diff([1.0, 4.0, 9.0])
@@ -312,8 +314,13 @@ def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Tensor:
     axis = normalized(axis, y.ndim, "diff")
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
+    ends = [None if e is None else asarray(e) for e in (prepend, append)] if n else [None, None]
+    row = [*y.shape[:axis], 1, *y.shape[axis + 1 :]]
+    before, after = ([] if e is None else [_core.broadcast_to(e, row) if e.ndim == 0 else e] for e in ends)
+    y = _core.concat([*before, y, *after], axis) if before or after else y
+    change = _core.not_equal if y.dtype == bool else _core.subtract
     for _ in range(n):
-        y = along(y, axis, slice(1, None)) - along(y, axis, slice(None, -1))
+        y = change(along(y, axis, slice(1, None)), along(y, axis, slice(None, -1)))
     return y
 
 
@@ -324,17 +331,17 @@ def count_nonzero(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Te
     >>> wg.count_nonzero([0.0, 2.0, 3.0])
     Tensor(2)
     """
-    return _count_nonzero(x, axis=axis, keepdims=keepdims)
+    return _count_nonzero(x, axis=_tuple(axis), keepdims=keepdims)
 
 
-def _reduced(x: Tensor, axis: Axis, op: str) -> list[int]:
-    """The axes to reduce, from the front and in order."""
-    if axis is None:
-        return list(range(x.ndim))
-    gone = sorted(normalized(a, x.ndim, op) for a in axes(axis) or [])
-    if len(set(gone)) != len(gone):
-        raise ValueError(f"{op}: axes {axis} name one twice")
-    return gone
+def _index(axis: int | None) -> int | None:
+    return None if axis is None else operator.index(axis)
+
+
+def _tuple(axis: Axis) -> tuple[int, ...] | None:
+    """As NumPy takes it: not a list."""
+    found = axes(axis)
+    return None if found is None else tuple(found)
 
 
 def _rows(x: Tensor, start: int, stop: int) -> Tensor:
@@ -343,4 +350,4 @@ def _rows(x: Tensor, start: int, stop: int) -> Tensor:
 
 def _along(x: ArrayLike, axis: int | None, op: str) -> tuple[Tensor, int]:
     x = asarray(x)
-    return (x.flatten(), 0) if axis is None else (x, normalized(axis, x.ndim, op))
+    return (_core.reshape(x, -1), 0) if axis is None else (x, normalized(axis, x.ndim, op))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import builtins
 import itertools
-import math
+import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from wengert import _core
+from wengert._base import ArrayLike, Axis, Tensor, asarray, normalized, normalized_axes
 from wengert._indexing import take
-from wengert._tensor import ArrayLike, Axis, Tensor, asarray, axes
 
 __all__ = [
     "broadcast_arrays",
@@ -25,7 +24,6 @@ __all__ = [
     "matrix_transpose",
     "meshgrid",
     "moveaxis",
-    "pad",
     "permute_dims",
     "ravel",
     "repeat",
@@ -52,26 +50,17 @@ def reshape(x: ArrayLike, shape: int | Sequence[int]) -> Tensor:
     Tensor([[1., 2.],
             [3., 4.]])
     """
-    x = asarray(x)
-    sizes = [int(shape)] if isinstance(shape, (int, np.integer)) else [int(s) for s in shape]
-    if sizes.count(-1) > 1 or builtins.min(sizes, default=0) < -1:
-        raise ValueError(f"reshape: {tuple(sizes)} may hold one -1 and no other negative size")
-    if -1 in sizes:
-        rest = math.prod(s for s in sizes if s != -1)
-        if rest == 0 or x.size % rest:
-            raise ValueError(f"reshape: {x.shape} has {x.size} elements, which {tuple(sizes)} does not divide")
-        sizes[sizes.index(-1)] = x.size // rest
-    return _core.reshape(x, sizes)
+    return _core.reshape(x, shape)
 
 
-def permute_dims(x: ArrayLike, axes: Sequence[int]) -> Tensor:
-    """The axes in the given order.
+def permute_dims(x: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in the given order, by default reversed.
 
     >>> import wengert as wg
     >>> wg.permute_dims(wg.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    return _core.permute(x, list(axes))
+    return transpose(x, axes)
 
 
 def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
@@ -83,7 +72,7 @@ def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> Tensor:
             [2.]])
     """
     x = asarray(x)
-    return x.T if axes is None else _core.permute(x, list(axes))
+    return x.T if axes is None else _core.permute(x, axes)
 
 
 def matrix_transpose(x: ArrayLike) -> Tensor:
@@ -99,7 +88,7 @@ def matrix_transpose(x: ArrayLike) -> Tensor:
     return _core.permute(x, [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2])
 
 
-def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Tensor:
     """x repeated along new axes and axes of size 1.
 
     >>> import wengert as wg
@@ -107,7 +96,7 @@ def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Tensor:
     Tensor([[1., 2.],
             [1., 2.]])
     """
-    return _core.broadcast_to(x, list(shape))
+    return _core.broadcast_to(x, shape)
 
 
 def expand_dims(x: ArrayLike, axis: int | tuple[int, ...] = 0) -> Tensor:
@@ -118,11 +107,8 @@ def expand_dims(x: ArrayLike, axis: int | tuple[int, ...] = 0) -> Tensor:
     (1, 2)
     """
     x = asarray(x)
-    places = [axis] if isinstance(axis, int) else list(axis)
-    ndim = x.ndim + len(places)
-    new = {normalized(a, ndim, "expand_dims") for a in places}
-    if len(new) != len(places):
-        raise ValueError(f"expand_dims: axes {tuple(places)} name one twice")
+    ndim = x.ndim + len(_core.integers("expand_dims", "axis", axis))
+    new = normalized_axes(axis, ndim, "expand_dims")
     sizes = iter(x.shape)
     return _core.reshape(x, [1 if i in new else next(sizes) for i in range(ndim)])
 
@@ -138,7 +124,7 @@ def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
     if axis is None:
         gone = {i for i, n in enumerate(x.shape) if n == 1}
     else:
-        gone = {normalized(a, x.ndim, "squeeze") for a in axes(axis) or []}
+        gone = set(normalized_axes(axis, x.ndim, "squeeze"))
         for i in gone:
             if x.shape[i] != 1:
                 raise ValueError(f"squeeze: axis {i} of shape {x.shape} has size {x.shape[i]}, not 1")
@@ -153,7 +139,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Tensor:
     Tensor([1., 2., 3.])
     """
     items = [asarray(a) for a in arrays]
-    return _core.concat([a.flatten() for a in items], 0) if axis is None else _core.concat(items, axis)
+    return _core.concat([ravel(a) for a in items], 0) if axis is None else _core.concat(items, axis)
 
 
 def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Tensor:
@@ -172,13 +158,6 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Tensor:
     return _core.concat([expand_dims(a, axis) for a in items], normalized(axis, items[0].ndim + 1, "stack"))
 
 
-def normalized(axis: int, ndim: int, op: str) -> int:
-    """A non-negative axis; IndexError if there is none such."""
-    if not -ndim <= axis < ndim:
-        raise IndexError(f"{op}: axis {axis} is out of range for {ndim} dimensions")
-    return axis % ndim
-
-
 def along(x: Tensor, axis: int, part: int | slice) -> Tensor:
     """x[part], along an axis counted from the front."""
     return x[(slice(None),) * axis + (part,)]
@@ -191,7 +170,7 @@ def ravel(x: ArrayLike) -> Tensor:
     >>> wg.ravel([[1.0], [2.0]])
     Tensor([1., 2.])
     """
-    return asarray(x).flatten()
+    return _core.reshape(x, -1)
 
 
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
@@ -202,10 +181,9 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     (3, 4, 2)
     """
     x = asarray(x)
-    here, there = (
-        [normalized(a, x.ndim, "moveaxis") for a in ([s] if isinstance(s, int) else s)] for s in (source, destination)
-    )
-    if len(here) != len(there) or len(set(here)) != len(here) or len(set(there)) != len(there):
+    here = normalized_axes(source, x.ndim, "moveaxis", "source")
+    there = normalized_axes(destination, x.ndim, "moveaxis", "destination")
+    if len(here) != len(there):
         raise ValueError(f"moveaxis: {source} and {destination} do not pair distinct axes")
     order = [i for i in range(x.ndim) if i not in here]
     for to, axis in sorted(zip(there, here, strict=True)):
@@ -235,7 +213,12 @@ def broadcast_arrays(*arrays: ArrayLike) -> tuple[Tensor, ...]:
     [(1, 2), (1, 2)]
     """
     items = [asarray(a) for a in arrays]
-    shape = np.broadcast_shapes(*(a.shape for a in items))
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in items))
+    except ValueError:
+        raise ValueError(
+            f"broadcast_arrays: shapes {', '.join(str(a.shape) for a in items)} do not broadcast"
+        ) from None
     return tuple(_core.broadcast_to(a, shape) for a in items)
 
 
@@ -263,7 +246,7 @@ def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
     Tensor([3., 2., 1.])
     """
     x = asarray(x)
-    flipped = range(x.ndim) if axis is None else [normalized(a, x.ndim, "flip") for a in axes(axis) or []]
+    flipped = normalized_axes(axis, x.ndim, "flip")
     start = [n - 1 if i in flipped and n else 0 for i, n in enumerate(x.shape)]
     return _core.slice(x, start, [-1 if i in flipped else 1 for i in range(x.ndim)], x.shape)
 
@@ -277,37 +260,15 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """
     x = asarray(x)
     if axis is None:
-        return _core.reshape(roll(x.flatten(), shift, 0), x.shape)
+        return _core.reshape(roll(ravel(x), sum(_core.integers("roll", "shift", shift)), 0), x.shape)
     y: Tensor = x
-    rolled = axes(axis) or []
-    for a, by in zip(rolled, np.broadcast_to(shift, len(rolled)), strict=True):
-        a = normalized(a, y.ndim, "roll")
-        if y.shape[a] and (k := int(by) % y.shape[a]):
+    rolled = [normalized(a, y.ndim, "roll") for a in _core.integers("roll", "axis", axis)]
+    shifts = _core.integers("roll", "shift", shift)
+    if len(shifts) != len(rolled) and 1 not in (len(shifts), len(rolled)):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(rolled)} axes")
+    for a, by in np.broadcast(rolled, shifts):
+        if y.shape[a] and (k := by % y.shape[a]):
             y = _core.concat([along(y, a, slice(-k, None)), along(y, a, slice(None, -k))], a)
-    return y
-
-
-def pad(x: ArrayLike, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
-    """x with elements added before and after: ``pad_width`` is a number, a pair, or one pair for each axis.
-
-    ``mode`` is "constant", or "edge", "reflect", "symmetric" or "wrap" as in NumPy.
-
-    >>> import wengert as wg
-    >>> wg.pad([1.0, 2.0], (1, 2))
-    Tensor([0., 1., 2., 0., 0.])
-    """
-    y = asarray(x)
-    for axis, (before, after) in enumerate(np.broadcast_to(np.asarray(pad_width, object), (y.ndim, 2)).tolist()):
-        if before < 0 or after < 0:
-            raise ValueError(f"pad: widths must not be negative, got {(before, after)} for axis {axis}")
-        if mode != "constant":
-            y = take(y, np.pad(np.arange(y.shape[axis]), (before, after), mode=mode), axis)  # type: ignore[call-overload]
-        elif before or after:
-            sides = [
-                _core.cast(_core.full([*y.shape[:axis], n, *y.shape[axis + 1 :]], constant_values, "float64"), y.dtype)
-                for n in (before, after)
-            ]
-            y = _core.concat([sides[0], y, sides[1]], axis)
     return y
 
 
@@ -319,7 +280,7 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Tensor:
     Tensor([1., 2., 1., 2.])
     """
     x = asarray(x)
-    times = [repetitions] if isinstance(repetitions, int) else [int(r) for r in repetitions]
+    times = _core.integers("tile", "repetitions", repetitions)
     ndim = builtins.max(x.ndim, len(times))
     times = [*[1] * (ndim - len(times)), *times]
     if builtins.min(times, default=0) < 0:
@@ -339,11 +300,12 @@ def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) 
     """
     x = asarray(x)
     if axis is None:
-        x, axis = x.flatten(), 0
+        x, axis = ravel(x), 0
     axis = normalized(axis, x.ndim, "repeat")
-    if np.any(np.less(repeats, 0)):
-        raise ValueError(f"repeat: repeats must not be negative, got {repeats}")
-    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+    times = np.array(_core.integers("repeat", "repeats", repeats))
+    if times.size not in (1, x.shape[axis]) or (times < 0).any():
+        raise ValueError(f"repeat: repeats must be one number or {x.shape[axis]}, none negative, got {repeats}")
+    return take(x, np.repeat(np.arange(x.shape[axis]), times), axis)
 
 
 def split(x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
@@ -356,12 +318,13 @@ def split(x: ArrayLike, indices_or_sections: int | Sequence[int], axis: int = 0)
     x = asarray(x)
     axis = normalized(axis, x.ndim, "split")
     n = x.shape[axis]
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections <= 0 or n % indices_or_sections:
-            raise ValueError(f"split: axis {axis} of size {n} has no {indices_or_sections} equal parts")
-        cuts = list(range(0, n + 1, n // indices_or_sections)) if n else [0] * (indices_or_sections + 1)
-    else:
-        cuts = [0, *indices_or_sections, n]
+    cuts = _core.integers("split", "indices_or_sections", indices_or_sections)
+    if np.ndim(indices_or_sections) == 0:
+        (parts,) = cuts
+        if parts <= 0 or n % parts:
+            raise ValueError(f"split: axis {axis} of size {n} has no {parts} equal parts")
+        cuts = [n // parts * k for k in range(1, parts)]
+    cuts = [0, *cuts, n]
     return [along(x, axis, slice(a, b)) for a, b in itertools.pairwise(cuts)]
 
 
@@ -386,7 +349,7 @@ def tril(x: ArrayLike, k: int = 0) -> Tensor:
             [3., 4.]])
     """
     x = _matrices(x, "tril")
-    return _core.where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, 0.0)
+    return _core.where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, np.zeros((), x.dtype))
 
 
 def triu(x: ArrayLike, k: int = 0) -> Tensor:
@@ -398,7 +361,7 @@ def triu(x: ArrayLike, k: int = 0) -> Tensor:
             [0., 4.]])
     """
     x = _matrices(x, "triu")
-    return _core.where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), 0.0, x)
+    return _core.where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), np.zeros((), x.dtype), x)
 
 
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -409,7 +372,7 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     Tensor([1., 4.])
     """
     x = _matrices(x, "diagonal")
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    x, offset = moveaxis(x, (axis1, axis2), (-2, -1)), operator.index(offset)
     n, m = x.shape[-2:]
     count = builtins.max(0, builtins.min(n, m - offset) if offset >= 0 else builtins.min(n + offset, m))
     start = 0 if not count else offset if offset >= 0 else -offset * m
@@ -431,6 +394,7 @@ def diag(x: ArrayLike, k: int = 0) -> Tensor:
         return diagonal(x, k)
     if x.ndim != 1:
         raise ValueError(f"diag: needs a vector or a matrix, got shape {x.shape}")
+    k = operator.index(k)
     n = x.size + builtins.abs(k)
     if n * n > 2**60:
         raise ValueError(f"diag: a matrix of shape {(n, n)} is too large")

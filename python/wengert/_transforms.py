@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wengert import _core, _tree
-from wengert._tensor import Tensor, asarray, tensor
+from wengert._base import Tensor, asarray, tensor
 
 Argnums = int | Sequence[int]
 
@@ -34,8 +34,8 @@ class _Recorded:
         kwargs: dict[str, Any],
     ):
         self.op = op
-        self.single = isinstance(argnums, int)
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
+        self.single = not isinstance(argnums, (tuple, list))
+        numbers = _core.integers(op, "argnums", argnums)
         replaced = list(args)
         self.wrt_trees: list[Any] = []
         self.inputs: list[Tensor] = []
@@ -366,7 +366,7 @@ def check_grads(
     >>> wg.check_grads(wg.tanh, (wg.tensor([0.5, -1.0]),))
     """
     rng = np.random.default_rng(seed)
-    args = tuple(_tree.map(lambda x: tensor(np.asarray(x, dtype=np.float64)), a) for a in args)
+    args = tuple(_tree.map(lambda x: tensor(x, "float64"), a) for a in args)
 
     def draw(tree: Any) -> Any:
         return _tree.map(lambda x: tensor(rng.standard_normal(x.shape)), tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,10 @@ def matrix_power(x: ArrayLike, n: int) -> Tensor:
     Tensor([[1., 5.],
             [0., 1.]])
     """
+    n, whole = operator.index(n), asarray(x)
     x = as_matrices("matrix_power", x, square=True)
+    if n >= 0 and whole.dtype.kind != "f":  # whole numbers stay what they are
+        x = whole
     if n < 0:
         x, n = inv(x), -n
     result = None

@@ -255,7 +255,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, shape: int | Sequence[int], eps: float = 1e-5, *, dtype: npt.DTypeLike = "float32"):
-        sizes = [shape] if isinstance(shape, int) else list(shape)
+        sizes = _core.integers("LayerNorm", "shape", shape)
         self.eps = eps
         self.weight, self.bias = _parameter(np.ones(sizes, dtype)), _parameter(np.zeros(sizes, dtype))
 

@@ -163,4 +163,7 @@ def binary_cross_entropy_with_logits(logits: ArrayLike, target: ArrayLike, reduc
     """
     op = "binary_cross_entropy_with_logits"
     x, t = _pair(op, logits, target)
-    return _reduced(op, t * _core.softplus(-x) + (1.0 - t) * _core.softplus(x), reduction)
+    # An infinite loss of what the target rules out is none.
+    yes = _core.unless_undefined(t, t * _core.softplus(-x), 0.0)
+    no = _core.unless_undefined(1.0 - t, (1.0 - t) * _core.softplus(x), 0.0)
+    return _reduced(op, yes + no, reduction)
