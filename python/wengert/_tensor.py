@@ -33,6 +33,7 @@ class Tensor(_core.TensorBase):
     """
 
     __slots__ = ()
+    __pandas_priority__ = 5000  # above DataFrame's: `df * tensor` is the tensor's to compute
 
     def backward(self, grad: ArrayLike | None = None, *, retain_tape: bool = False, create_graph: bool = False) -> None:
         """Adds d(self)/d(leaf) to the ``grad`` of every leaf behind this tensor.
@@ -253,7 +254,7 @@ class Tensor(_core.TensorBase):
         return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
 
     def __reduce__(self) -> Any:
-        return tensor, (np.array(self.numpy()), None, self.requires_grad and self.is_leaf)
+        return _restored, (np.array(self.numpy()), self.requires_grad and self.is_leaf, self.name)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         if not self.is_leaf:
@@ -266,6 +267,13 @@ class Tensor(_core.TensorBase):
 _core.set_tensor_type(Tensor)
 
 
+def _restored(values: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
+    """A tensor from its pickle: a leaf, whatever it was. Where it had a gradient, or a place on a tape, stays behind."""
+    restored = tensor(values, requires_grad=requires_grad)
+    restored.name = name
+    return restored
+
+
 def axes(axis: Axis) -> list[int] | None:
     """An axis argument as the engine takes it: a list, or None for all."""
     return None if axis is None else [axis] if isinstance(axis, int) else [int(a) for a in axis]
@@ -274,8 +282,10 @@ def axes(axis: Axis) -> list[int] | None:
 def tensor(data: ArrayLike, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of ``data``: a number, nested lists, a NumPy array or another tensor.
 
-    float32 and float64 arrays keep their dtype, Python floats become float64, whole numbers int64.
-    Raises TypeError for data that are not real numbers, and for integers that should require gradients.
+    Whatever becomes a NumPy array is taken as one: pandas and polars tables, arrays of other libraries on the CPU,
+    buffers. float32 and float64 arrays keep their dtype, Python floats become float64, whole numbers int64.
+    Raises TypeError for data that are not real numbers or would lose something (complex numbers, float16, masked
+    entries, whole numbers beyond int64, recorded tensors in lists), and for integers that should require gradients.
 
     >>> import wengert as wg
     >>> wg.tensor([[1, 2], [3, 4]], dtype="float32")
@@ -286,7 +296,7 @@ def tensor(data: ArrayLike, dtype: npt.DTypeLike | None = None, requires_grad: b
 
 
 def asarray(data: ArrayLike, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where it is a NumPy array of a supported dtype.
+    """``data``, as for :func:`wengert.tensor`, without a copy where it is an array of a supported dtype and dense.
 
     If such an array is changed between an operation and its backward, the backward raises RuntimeError.
 

@@ -18,7 +18,7 @@ Activation = Callable[[Any], Tensor]
 ACTIVATIONS: dict[str, Activation] = {
     "relu": _core.relu,
     "tanh": _core.tanh,
-    "gelu": _core.gelu,
+    "gelu": _functions.gelu,
     "silu": _core.silu,
     "sigmoid": _core.sigmoid,
     "leaky_relu": _functions.leaky_relu,
