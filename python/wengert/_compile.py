@@ -14,14 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from wengert import _core, _tree
+from wengert import _core, _pickling, _tree
 from wengert._tensor import Tensor, asarray
 
 
 class Compiled(_core.CompiledBase):
     """A function made by :func:`wengert.compile`. Call it like the function."""
 
-    function: Callable[..., Any]
+    __wrapped__: Callable[..., Any]
+    limit: int
+
+    def __reduce__(self) -> Any:  # recordings stay behind: the copy makes its own
+        return _pickling.reduced(self, _compiled, self.__wrapped__, self.limit)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -101,16 +105,32 @@ def compile(function: Callable[..., Any] | None = None, *, check: bool = False, 
     """
     if function is None:
         return functools.partial(compile, check=check, limit=limit)
-    compiled = _core.compiled(Compiled, function, limit)
+    compiled = _compiled(function, limit)
+    return _Checked(compiled) if check else compiled
+
+
+def _compiled(function: Callable[..., Any], limit: int) -> Compiled:
+    compiled: Compiled = _core.compiled(Compiled, function, limit)
     functools.update_wrapper(compiled, function)
-    return _checked(compiled, function) if check else compiled
+    compiled.limit = limit
+    return compiled
 
 
-def _checked(compiled: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+class _Checked:
     """Runs replay and function from the same state and compares results and the state they leave."""
 
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def __init__(self, compiled: Compiled):
+        functools.update_wrapper(self, compiled)
+        self.compiled = compiled
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        return _pickling.reduced(self, _Checked, self.compiled)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        compiled, function = self.compiled, self.compiled.__wrapped__
         leaves: list[Tensor] = _core.compiled_written(compiled)
         before = [np.array(t.numpy()) for t in leaves]
         recordings = len(compiled.stats())
@@ -126,8 +146,6 @@ def _checked(compiled: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         for t, value in zip(leaves, after, strict=True):
             _same_bits(t.name or f"a leaf of shape {t.shape}", value, t)
         return out
-
-    return wrapper
 
 
 def _same_bits(what: str, replayed: Any, eager: Any) -> None:

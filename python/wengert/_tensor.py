@@ -268,7 +268,7 @@ _core.set_tensor_type(Tensor)
 
 
 def _restored(values: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
-    """A tensor from its pickle: a leaf, whatever it was. Where it had a gradient, or a place on a tape, stays behind."""
+    """A tensor from its pickle: a leaf, whatever it was. Its gradient and its place on a tape stay behind."""
     restored = tensor(values, requires_grad=requires_grad)
     restored.name = name
     return restored

@@ -87,7 +87,7 @@ def load_model(path: str) -> TableModel:
         if about.get("format") != FORMAT:
             raise Refused(f"{path} is not a model that `wengert train` wrote")
         model = TableModel(Schema(**about["schema"]), about["hidden"], about["activation"], seed=0)
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors, layout="wengert")
     except FileNotFoundError:
         raise Refused(f"there is no model at {path}; `wengert train` writes one") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

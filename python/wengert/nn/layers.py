@@ -56,6 +56,8 @@ class Linear(Module):
     (5, 2)
     """
 
+    matrices = ("weight",)
+
     def __init__(
         self,
         in_features: int,
@@ -108,6 +110,9 @@ class Sequential(Module):
             raise IndexError(f"layer {i} of a Sequential of {len(self)}")
         layer: Callable[[Any], Any] = getattr(self, str(i % len(self)))
         return layer
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [(str(i), self[i]) for i in range(len(self))]
 
 
 class MLP(Module):
