@@ -102,8 +102,8 @@ CONSUMERS = {
 WITHOUT = {
     "operator": ["deque"],
     "product": ["deque"],
-    "operator on the other side": ["list", "tuple", "list of arrays", "list of Series", "nullable columns", "deque", "nothing masked",
-                                   "matrix"],
+    "operator on the other side": ["list", "tuple", "list of arrays", "list of Series", "nullable columns",
+                                   "deque", "nothing masked", "matrix"],
     "transform": ["list", "tuple", "list of arrays", "list of Series", "nullable columns"],
 }  # fmt: skip
 

@@ -8,8 +8,10 @@ from typing import Any
 
 
 def reduced(item: Any, again: Callable[..., Any], *parts: Any) -> Any:
-    """What ``item.__reduce__`` returns. A decorated function takes the name of the one it was made of, so that one could
-    not be found by name; what is not found under its own name is made again from its parts."""
+    """What ``item.__reduce__`` returns: the name under which it is found, or how to make it again from its parts.
+
+    A decorated function has taken the name of the one it was made of, which therefore has none left of its own.
+    """
     found: Any = sys.modules.get(item.__module__)
     for name in item.__qualname__.split("."):
         found = getattr(found, name, None)
