@@ -23,8 +23,6 @@ WRONG = {
     "list of texts": ["a", "b"],
     "list of None": [None],
     "nested": [[1, 2], [3]],
-    "number": 10**30,
-    "minus one": -1,
     "nan": float("nan"),
     "class": int,
     "empty": [],
@@ -58,8 +56,8 @@ def arguments_of(f):
         p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     values = {"self": wg.tensor([[1.0, 2.0], [3.0, 4.0]]), "shape": (2, 2), "axis": 0, "axes": (1, 0), "sizes": [2, 2],
-              "f": wg.sin, "function": wg.sin, "fun": np.sin, "params": wg.nn.Linear(2, 2).parameters(), "n": 2, "num": 2,
-              "in_features": 2, "out_features": 2, "num_features": 2, "indices": [0, 1]}  # fmt: skip
+              "f": wg.sin, "function": wg.sin, "fun": np.sin, "params": wg.nn.Linear(2, 2).parameters(), "n": 2,
+              "num": 2, "in_features": 2, "out_features": 2, "num_features": 2, "indices": [0, 1]}  # fmt: skip
     good = [values.get(p.name, np.array([[1.0, 2.0], [3.0, 4.0]])) for p in required]
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return good, places
@@ -102,10 +100,13 @@ def test_enough_is_tried():
         (lambda: wg.softmax("abc"), "softmax: x has dtype <U3"),
         (lambda: wg.softmax({}), "softmax: x is a dict, not an array of numbers"),
         (lambda: wg.full(2, "a"), "full: value must be a number, got the str 'a'"),
-        (lambda: wg.broadcast_to(1.0, [1.5]), "broadcast_to: shape must be a whole number, got the float 1.5"),
+        (
+            lambda: wg.broadcast_to(1.0, [1.5]),
+            "broadcast_to: shape has an entry that must be a whole number, got the float 1.5",
+        ),
         (
             lambda: wg.permute_dims(np.ones((2, 2)), ["a", 0]),
-            "permute_dims: axes must be a whole number, got the str 'a'",
+            "permute_dims: axes has an entry that must be a whole number, got the str 'a'",
         ),
         (lambda: wg.exp([1j]), "exp: operand 0 has dtype complex128"),
         (lambda: wg.exp(None), "exp: operand 0 is a NoneType, not an array of numbers"),
@@ -114,7 +115,7 @@ def test_enough_is_tried():
         (lambda: wg.where(a=1), "wengert.where() takes no keyword arguments"),
         (lambda: wg.tensor([1.0]) + 1j, "add: operand 1 has dtype complex128"),
         (lambda: wg.nn.mse_loss([1.0], "a"), "mse_loss: target has dtype <U1"),
-        (lambda: wg.linalg.det({}), "det: a is a dict"),
+        (lambda: wg.linalg.det({}), "det: x is a dict"),
     ],
 )
 def test_a_refusal_names_function_argument_what_came_and_what_would_do(call, message):

@@ -57,6 +57,8 @@ def _parameter_of(frame: FrameType, value: Any, whole: Any) -> str:
     code, local = frame.f_code, frame.f_locals
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     same = [name for name in names if local.get(name) is value or (whole is not None and local.get(name) is whole)]
+    if not same and isinstance(whole, list):  # which may be a copy
+        same = [name for name in names if isinstance(local.get(name), (list, tuple)) and [*local[name]] == whole]
     return same[0] if same else ""
 
 
@@ -75,7 +77,8 @@ def _fault(kind: str, value: Any) -> Fault | None:
     if inner:
         if not isinstance(value, Sequence) or isinstance(value, str):
             return value, f"must be a list, got {_shown(value)}"
-        return next((fault for item in value if (fault := _fault(inner[1], item))), None)
+        faults = (fault for item in value if (fault := _fault(inner[1], item)))
+        return next(((item, f"has an entry that {why}") for item, why in faults), None)
     if "SupportsInt" in kind:
         return _of_kind(operator.index, "a whole number", value)
     if "SupportsFloat" in kind:

@@ -35,7 +35,7 @@ def fit(
     a last batch with fewer rows is a step like the others. ``on_epoch(number, mean_loss)`` is called after each epoch
     and ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
     Ctrl-C is noticed within a tenth of a second, between steps. Raises ValueError if x and y differ in rows or have
-    none.
+    none, TypeError for counts that are not whole numbers.
 
     >>> import numpy as np, wengert as wg
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
@@ -50,8 +50,11 @@ def fit(
         raise ValueError(f"fit: x of shape {x.shape} and y of shape {y.shape} need the same number of rows")
     if len(x) == 0:
         raise ValueError("fit: no rows to learn from")
-    if batch_size < 1:
-        raise ValueError(f"fit: batch_size must be at least 1, got {batch_size}")
+    for name, count, least in (("batch_size", batch_size, 1), ("epochs", epochs, 0)):
+        if not isinstance(count, (int, np.integer)):
+            raise TypeError(f"fit: {name} must be a whole number, got {count!r}")
+        if count < least:
+            raise ValueError(f"fit: {name} must be at least {least}, got {count}")
     rng = np.random.default_rng(seed)
 
     @compile
