@@ -59,11 +59,14 @@ bool gives_array(PyObject* o) {
          has(o, "__array_struct__") || has(o, "__dlpack__");
 }
 
+bool is_array(PyObject* o) { return py::isinstance<py::array>(o); }
+
 bool is_list(PyObject* o) { return PyList_Check(o) || PyTuple_Check(o); }
 
 void refuse_masked(PyObject* o, PyObject* whole) {
-  const bool maskable = py::isinstance<py::array>(o) && has(o, "filled");
-  if (maskable && py::cast<bool>(py::handle(o).attr("mask").attr("any")()))
+  const auto* const plain = py::detail::npy_api::get().PyArray_Type_;
+  if (Py_TYPE(o) != plain && is_array(o) && has(o, "filled") &&
+      py::cast<bool>(py::handle(o).attr("mask").attr("any")()))
     throw Inconvertible(
         whole, "has masked entries, which have no value: use x.filled(value), or x.compressed() to leave them out");
 }
@@ -86,22 +89,32 @@ void look_into(PyObject* list, PyObject* whole) {
 }
 
 // Anything as a NumPy array, sharing its memory where it can. Whatever knows how to become an array does so at once;
-// only lists, and other sequences that know nothing of arrays, are looked into.
+// only lists, and other sequences that know nothing of arrays, are looked into. What is commonest is asked for first:
+// an attribute that is not there costs as much as a small conversion.
 py::array as_array(PyObject* o) {
   static PyObject* const asarray = py::object(py::module_::import("numpy").attr("asarray")).release().ptr();
   static PyObject* const from_dlpack = py::object(py::module_::import("numpy").attr("from_dlpack")).release().ptr();
-  refuse_masked(o, o);
-  auto source = py::reinterpret_borrow<py::object>(o);
-  if (py::isinstance<py::array>(o)) return source;
-  if (!gives_array(o) && !is_list(o) && !PyUnicode_Check(o) && PySequence_Check(o)) {
-    if (PyObject* const list = PySequence_Size(o) < 0 ? nullptr : PySequence_List(o))
-      source = py::reinterpret_steal<py::object>(list);
-    else
-      PyErr_Clear();
+  const auto by = [](PyObject* convert, py::handle source) -> py::array {
+    return py::reinterpret_borrow<py::object>(convert)(source);
+  };
+  if (is_array(o)) {
+    refuse_masked(o, o);
+    return py::reinterpret_borrow<py::array>(o);
   }
-  if (is_list(source.ptr())) look_into(source.ptr(), o);
-  const bool by_dlpack = has(o, "__dlpack__") && !has(o, "__array__");
-  return py::reinterpret_borrow<py::object>(by_dlpack ? from_dlpack : asarray)(source);
+  if (is_list(o)) {
+    look_into(o, o);
+    return by(asarray, o);
+  }
+  if (PyLong_Check(o) || PyFloat_Check(o) || PyUnicode_Check(o)) return by(asarray, o);
+  if (gives_array(o)) return by(has(o, "__array__") || !has(o, "__dlpack__") ? asarray : from_dlpack, o);
+  if (PySequence_Check(o) && PySequence_Size(o) >= 0) {
+    if (const auto list = py::reinterpret_steal<py::object>(PySequence_List(o))) {
+      look_into(list.ptr(), o);
+      return by(asarray, list);
+    }
+  }
+  PyErr_Clear();
+  return by(asarray, o);
 }
 
 void let_go(void* owner) {
