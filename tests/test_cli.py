@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ def refused(capsys, *arguments):
     assert run(*arguments) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err.startswith("wengert: error: ") and told.err.count("\n") == 1
+    first, *reasons = told.err.splitlines()
+    assert first.startswith("wengert: error: ") and all(line.startswith("  - ") for line in reasons)
+    assert not reasons or first == f"wengert: error: for {len(reasons)} reasons:"
     assert sorted(os.listdir()) == before
     return told.err
 
@@ -173,6 +176,101 @@ def test_ctrl_c_keeps_the_best_weights_so_far(monkeypatch, capsys):
     assert sorted(os.listdir("wengert-digits")) == FILES
     assert read_metrics("wengert-digits")["ended"] == "interrupted"
     assert model.load_model("wengert-digits").mlp.sizes == (64, 8, 10)
+
+
+def start(*arguments, head="", tail="", **environment):
+    """The command in a shell, so that its streams can be what a shell makes of them; SIGINT is not ignored."""
+    command = " ".join(map(str, (head, sys.executable, "-m", "wengert", *arguments, tail)))
+    return subprocess.Popen(
+        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def end(process):
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err and "Exception ignored" not in err, err
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_any_number_of_signals_at_any_time_lose_nothing(number, code):
+    train = start("train", "digits", "--hidden", 8, "--epochs", 100000, "--patience", 100000, head="exec")
+    assert "MLP" in [train.stdout.readline() for _ in range(3)][2]
+    time.sleep(1.5)  # some epochs
+    for _ in range(30):  # while it trains, while it writes, while it draws
+        train.send_signal(number)
+        time.sleep(0.02)
+        if train.poll() is not None:
+            break
+    returned, out, _ = end(train)
+    assert returned == code
+    assert "interrupted; kept the weights of epoch" in out
+    assert sorted(os.listdir("wengert-digits")) == FILES
+    assert model.load_model("wengert-digits").mlp.sizes == (64, 8, 10)
+
+
+@pytest.mark.parametrize("moment", ["summary", "_curves"])
+def test_a_signal_while_the_report_is_made_waits(monkeypatch, capsys, moment):
+    original = getattr(report, moment)
+
+    def press_ctrl_c(results):
+        assert os.path.exists("out/model.safetensors")  # the model is there before anything is said about it
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(results)
+
+    monkeypatch.setattr(report, moment, press_ctrl_c)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run("train", flowers(), "--target", "kind", "--epochs", 2, "--out", "out") == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(os.listdir("out")) == FILES
+
+
+def test_a_report_that_fails_leaves_the_model(monkeypatch, capsys):
+    def fail(results):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr(report, "_curves", fail)
+    assert run("train", flowers(), "--target", "kind", "--epochs", 2, "--out", "out") == 2
+    assert "the model is in out/model.safetensors, but there is no report on it: no ink" in capsys.readouterr().err
+    assert run("predict", "out", "flowers.csv") == 0
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"),
+    [
+        ("| head -1; exit ${PIPESTATUS[0]}", 0),  # has seen enough
+        ("2>/dev/full", 0),
+        (">&- 2>&- <&-", 0),
+        ("> /dev/full 2>&1", 2),  # the report is lost
+    ],
+)
+def test_streams_that_fail_cost_no_model(tail, code):
+    table = line(name="größe.csv")
+    assert end(start("train", table, "--target", "y", "--epochs", 2, "--out", "out", tail=tail))[0] == code
+    assert sorted(os.listdir("out")) == FILES
+    assert end(start("predict", "out", table, tail=tail))[0] == code
+    assert end(start("predict", "out", table, "--out", "p.csv", tail=tail))[0] == 0
+    assert len(Path("p.csv").read_text().splitlines()) == 81
+
+
+def test_a_full_standard_output_is_named():
+    assert "standard output: [Errno 28]" in end(start("train", "iris", "--epochs", 1, tail="> /dev/full"))[2]
+
+
+def test_a_terminal_without_accents():
+    table = write("t.csv", ["größe", "farbe"], [[i % 7, "grün" if i % 7 > 3 else "weiß"] for i in range(60)])
+    for target in ("größe", "farbe"):
+        options = ("--task", "regression") if target == "größe" else ()
+        train = start("train", table, "--target", target, "--out", "out", *options, PYTHONIOENCODING="ascii")
+        code, out, _ = end(train)
+        assert code == 0 and "wrote out/curves.png" in out and out.isascii()
+    code, out, _ = end(start("predict", "out", table, PYTHONIOENCODING="ascii", head="LC_ALL=C.UTF-8"))
+    assert code == 0 and set(out.splitlines()[1:]) and "grün," in out  # data stay as they are
 
 
 def test_ctrl_c_before_the_first_epoch_writes_nothing(monkeypatch, capsys):
@@ -342,6 +440,89 @@ def test_tables_that_do_not_fit_the_model(capsys):
     ]:  # fmt: skip
         write("new.csv", header, [row])
         assert message in refused(capsys, "predict", "out", "new.csv")
+
+
+def test_everything_that_is_wrong_is_said_at_once(capsys):
+    rows = [
+        [f"person {i}", i if i != 5 else "x", "" if i in (3, 4) else i / 2, i / 3 if i else 1e200] for i in range(50)
+    ]
+    table = write("bad.csv", ["name", "a", "b", "y"], rows)
+    told = refused(capsys, "train", table, "--target", "y", "--ignore", "zzz")
+    for reason in ("no column 'zzz'", "'name' holds 50 different texts", "(line 7), column 'a': 'x' is not a number",
+                   "row 4 (line 5), column 'b': the value is missing", "1 more cells of the column are no better",
+                   "row 1 (line 2), column 'y': the value is too large: 1e+200"):  # fmt: skip
+        assert reason in told
+    table = write("twice.csv", ["a", "a", "b", "b", "y"], [[1, 2, 3, 4, 5]])
+    told = refused(capsys, "train", table, "--target", "y")
+    assert "called 'a'" in told and "called 'b'" in told
+
+
+def test_a_target_given_twice_is_refused(capsys):
+    assert run("train", line(), "--target", "a", "--target", "b") == 2
+    assert "argument --target: given twice, as 'a' and 'b'; choose one" in capsys.readouterr().err
+    assert os.listdir() == ["line.csv"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e200", "-1e101", "1_2"])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_numbers_to_be_refused_are_found_before_training(capsys, column, value):
+    told = refused(capsys, "train", rows_with(3, 0 if column == "x" else 2, value), "--target", "y")
+    assert f"row 3 (line 4), column {column!r}" in told
+
+
+def test_booleans_in_any_spelling_are_one_category(capsys):
+    rows = [
+        [i % 5, ["True", "TRUE", "true"][i % 3] if i % 5 > 2 else ["False", "FALSE", "false"][i % 3]] for i in range(60)
+    ]
+    table = write("t.csv", ["x", "y"], rows)
+    assert run("train", table, "--target", "y", "--epochs", 5, "--out", "out") == 0
+    assert read_metrics("out")["classes"] == ["false", "true"]
+    assert run("train", table, "--target", "x", "--task", "regression", "--epochs", 5, "--out", "out") == 0
+    write("new.csv", ["y"], [["tRUE"], ["FALSE"]])
+    assert run("predict", "out", "new.csv") == 0
+    assert model.load_model("out").schema.inputs == {"y": ["false", "true"]}
+
+
+def test_predictions_have_all_their_digits(capsys):
+    x = np.random.default_rng(0).uniform(0, 1, 80)
+    table = write("t.csv", ["x", "y"], np.column_stack([x, 1e9 + 2 * x]).tolist())
+    assert run("train", table, "--target", "y", "--epochs", 30, "--out", "out") == 0
+    capsys.readouterr()
+    assert run("predict", "out", table) == 0
+    printed = [float(value) for value in capsys.readouterr().out.splitlines()[1:]]
+    m = model.load_model("out")
+    assert printed == m.predictions(m.schema.encode(data.read_table(table))).tolist()
+    assert len(set(printed)) > 40
+
+
+def test_metrics_are_standard_json(monkeypatch):
+    losses = iter([3.0, float("inf")])
+    monkeypatch.setattr(
+        training.nn, "mse_loss", lambda x, y: wg.tensor(next(losses)) if len(x) == 8 else wg.nn.losses.mse_loss(x, y)
+    )
+    assert run("train", line(), "--target", "y", "--epochs", 9, "--batch-size", 64, "--out", "out") == 0
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    metrics = json.loads(Path("out/metrics.json").read_text(), parse_constant=refuse)
+    assert [epoch["validation_loss"] for epoch in metrics["history"]] == [3.0, None]
+
+
+def test_wide_tables_many_classes_and_long_cells_take_seconds(capsys):
+    rng = np.random.default_rng(0)
+    started = time.perf_counter()
+    names = [f"column {i}" for i in range(20_000)]
+    wide = write("wide.csv", [*names, "y"], rng.integers(0, 9, (20, 20_001)).tolist())
+    assert run("train", wide, "--target", "y", "--task", "regression", "--epochs", 1, "--hidden", 4) == 0
+    capsys.readouterr()
+    many = write("many.csv", ["x", "y"], [[i, f"class {i // 3}"] for i in range(60_000)])
+    assert "has 20000 classes, and 1000 are the most" in refused(capsys, "train", many, "--target", "y")
+    long = write("long.csv", ["x", "note", "y"], [[i, "z" * 100_000 if i == 9 else "", i / 7] for i in range(20_000)])
+    assert run("train", long, "--target", "y", "--ignore", "note", "--epochs", 1) == 0
+    labels = np.repeat(np.arange(100_000), 3)
+    assert sum(map(len, data.split(labels, rng))) == labels.size
+    assert time.perf_counter() - started < 60
 
 
 # ---- Parts ----

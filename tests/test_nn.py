@@ -419,3 +419,70 @@ def test_networks_learn_xor(model):
     model.eval()
     assert loss.item() < first / 3
     assert (wg.argmax(model(x), axis=1).numpy() == y).mean() > 0.95
+
+
+# ---- States of another layout ----
+
+
+def torch_state(model):
+    """The state as PyTorch would have it: weights of Linear turned."""
+    return {k: a.T.copy() if a.ndim == 2 else a for k, a in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [2, 2, 2], [2, 2, 5], [4, 3, 3, 1]])
+def test_the_layout_of_a_state_is_known_or_asked_for(sizes):
+    source, model = (wg.nn.MLP(sizes, seed=seed) for seed in (0, 1))
+    x = np.random.default_rng(0).standard_normal((4, sizes[0]))
+    before, foreign, square = model.state_dict(), torch_state(source), len(set(sizes)) == 1
+
+    def works(state, **how):
+        model.load_state_dict(state, **how)
+        same = np.array_equal(model(x).numpy(), source(x).numpy())
+        model.load_state_dict(before)
+        return same
+
+    assert works(source.state_dict())  # marked by its type
+    assert works(dict(source.state_dict()), layout="wengert") and works(foreign, layout="torch")
+    unmarked = "is square, so its shape does not tell" if square else "say layout='torch'"
+    with pytest.raises(ValueError, match=unmarked):
+        model.load_state_dict(foreign)
+    if square:
+        with pytest.raises(ValueError, match=unmarked):
+            model.load_state_dict(dict(source.state_dict()))
+    else:
+        assert works(dict(source.state_dict()))  # a weight that is not square tells
+    with pytest.raises(ValueError, match="layout must be 'wengert' or 'torch', got 'jax'"):
+        model.load_state_dict(foreign, layout="jax")
+    assert all(np.array_equal(a, before[k]) for k, a in model.state_dict().items())
+
+
+def test_a_saved_state_keeps_its_mark(tmp_path):
+    model, path = wg.nn.Linear(3, 3, seed=0), tmp_path / "m.safetensors"
+    wg.save(path, model.state_dict(), {"note": "x"})
+    state, metadata = wg.load(path, with_metadata=True)
+    assert metadata == {"note": "x"}
+    wg.nn.Linear(3, 3).load_state_dict(state)
+    wg.nn.Linear(3, 3).load_state_dict(copy.deepcopy(model.state_dict()))
+    wg.save(path, dict(model.state_dict()))
+    with pytest.raises(ValueError, match="say layout="):
+        wg.nn.Linear(3, 3).load_state_dict(wg.load(path))
+
+
+def test_values_of_torch_are_never_taken_for_ours():
+    class Value:  # as PyTorch's tensors look from here
+        __module__ = "torch"
+
+        def __init__(self, a):
+            self.a = a
+
+        def __array__(self, dtype=None, copy=None):
+            return self.a
+
+    Value.__module__ = "torch"
+    model = wg.nn.Linear(2, 2, seed=0)
+    state = type(model.state_dict())({k: Value(a) for k, a in torch_state(model).items()})
+    with pytest.raises(ValueError, match="weight is square"):
+        model.load_state_dict(state)
+    expected = model.weight.tolist()
+    model.load_state_dict(state, layout="torch")
+    assert model.weight.tolist() == expected

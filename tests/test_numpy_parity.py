@@ -417,12 +417,12 @@ def test_promotion_is_one_rule():
 
 REFUSED_DATA = [
     (np.array([1 + 2j]), "x.real and x.imag"),
-    (np.array([2**63 + 5], "uint64"), r"9223372036854775813.*astype\(np.float64\)"),
-    (np.array([1.0], "float16"), r"astype\(np.float32\)"),
+    (np.array([2**63 + 5], "uint64"), r"2\*\*63.*astype"),
+    (np.array([1.0], "float16"), r"astype"),
     (np.array([1.0], "longdouble"), r"astype"),
     (np.array([2**70], object), "object"),
-    (np.array(["a"]), "use float32 or float64"),
-    (np.array(["2020-01-01"], "datetime64[D]"), "use float32 or float64"),
+    (np.array(["a"]), "make numbers of the text first"),
+    (np.array(["2020-01-01"], "datetime64[D]"), "make numbers of the times first"),
 ]
 
 

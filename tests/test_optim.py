@@ -217,6 +217,100 @@ def test_schedules():
         0.2 + 0.9 * (1 + np.cos(np.pi * np.array([1, 2, 3, 4, 4]) / 4)), rtol=1e-12)  # fmt: skip
 
 
+def make_sgd(lr=2.0):
+    return optim.SGD([parameter()], lr=lr)
+
+
+def together(optimizer, schedules, n):
+    """The rate after each of n rounds in which all schedules step."""
+    return [([s.step() for s in schedules], optimizer.lr)[1] for _ in range(n)]
+
+
+def test_schedules_of_one_optimizer_multiply():
+    opt = make_sgd()
+    warmup, cosine = optim.WarmupLR(opt, total=4), optim.CosineLR(opt, total=8)
+    assert opt.lr == 0
+    t = np.arange(1, 9)
+    expected = 2 * np.minimum(t / 4, 1) * (1 + np.cos(np.pi * t / 8)) / 2
+    np.testing.assert_allclose(together(opt, [warmup, cosine], 8), expected, rtol=1e-12, atol=1e-15)
+    assert opt.initial_lr == 2
+
+
+def test_chained_schedules_each_count_from_their_beginning():
+    opt = make_sgd()
+    chain = optim.ChainLR([optim.WarmupLR(opt, 2), optim.StepLR(opt, 1, 0.5), optim.CosineLR(opt, 2)], lengths=[2, 2])
+    np.testing.assert_allclose(together(opt, [chain], 7), [1, 2, 1, 2, 1, 0, 0], atol=1e-15)
+    with raises(RuntimeError, "WarmupLR.step: a later schedule, or one that contains it, has taken over"):
+        chain.parts[0].step()
+    with raises(ValueError, "need a length for each but the last"):
+        optim.ChainLR([optim.StepLR(opt, 1)], lengths=[3])
+    with raises(ValueError, "different optimizers"):
+        optim.ChainLR([optim.StepLR(opt, 1), optim.StepLR(make_sgd(), 1)], lengths=[3])
+
+
+def test_a_later_schedule_begins_a_new_phase_from_the_initial_rate():
+    opt = make_sgd()
+    first = optim.CosineLR(opt, total=2)
+    assert together(opt, [first], 2)[-1] == 0
+    second = optim.StepLR(opt, every=1, gamma=0.5)
+    assert opt.lr == 2 and together(opt, [second], 1) == [1]
+    with raises(RuntimeError, "CosineLR.step: a later schedule"):
+        first.step()
+    assert opt.lr == 1
+    opt.lr = 8
+    assert opt.initial_lr == 8 and together(opt, [second], 1) == [2]
+
+
+@pytest.mark.parametrize("when", range(9))
+def test_a_restart_at_any_step_continues_the_rates(when):
+    def fresh():
+        opt = make_sgd()
+        chain = [optim.WarmupLR(opt, 3), optim.StepLR(opt, 2, 0.5)]
+        return opt, [optim.ChainLR(chain, [3]), optim.CosineLR(opt, 9, final=0.1)]
+
+    opt, schedules = fresh()
+    together(opt, schedules, when)
+    states = [x.state_dict() for x in (opt, *schedules)]
+    opt2, schedules2 = fresh()
+    for x, state in zip((opt2, *schedules2), states, strict=True):
+        x.load_state_dict(state)
+    assert opt2.lr == opt.lr
+    assert together(opt2, schedules2, 9) == together(opt, schedules, 9)
+
+
+def test_a_schedule_made_after_loading_starts_from_the_initial_rate():
+    opt = make_sgd()
+    together(opt, [optim.CosineLR(opt, 4)], 3)
+    resumed = make_sgd(lr=0.7)
+    resumed.load_state_dict(opt.state_dict())
+    assert resumed.lr == opt.lr < 1 and resumed.initial_lr == 2
+    schedule = optim.CosineLR(resumed, 4)
+    schedule.load_state_dict({"t": 3})
+    assert resumed.lr == opt.lr
+    old = {name: a for name, a in opt.state_dict().items() if name != "initial_lr"}  # as 0.1.0 wrote it
+    resumed.load_state_dict(old)
+    assert resumed.initial_lr == opt.lr
+
+
+def test_a_rate_that_cannot_be_leaves_the_schedule_where_it_was():
+    opt = make_sgd()
+    schedule = optim.Schedule(opt, lambda t: [1.0, 0.5, float("nan")][t])
+    schedule.step()
+    for call in (
+        schedule.step,
+        lambda: schedule.load_state_dict({"t": 2}),
+        lambda: optim.Schedule(opt, lambda t: -1.0),
+    ):
+        with raises(ValueError, "SGD: lr must be a number of at least 0"):
+            call()
+        assert (schedule.t, opt.lr, opt.schedules) == (1, 1.0, [schedule])
+    with raises(ValueError, "expected the name t, got x"):
+        schedule.load_state_dict({"x": 1})
+    for make in (optim.WarmupLR, optim.CosineLR, optim.StepLR):
+        with raises(ValueError, f"{make.__name__}: "):
+            make(opt, 0)
+
+
 @pytest.mark.parametrize(
     ("make", "numbers"),
     [

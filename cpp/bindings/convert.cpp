@@ -1,8 +1,11 @@
-// Between NumPy and tensors.
+// Between NumPy and tensors. This is the one place that decides what counts as an array: nothing is wrapped around,
+// dropped or cut from the tape on the way; what would be is refused, with the way out.
 #include <pybind11/numpy.h>
 
 #include <cstring>
 #include <limits>
+#include <memory>
+#include <optional>
 
 #include "bindings/tensor_type.h"
 #include "engine/turns.h"
@@ -13,30 +16,105 @@ namespace {
 // Looked up once and for all, when the module is imported: a static initialised by a call of Python would wait for the
 // interpreter while others wait for the static.
 struct {
-  PyObject *dtypes[4], *asarray, *ascontiguousarray;
-  PyTypeObject* generic;
+  PyObject *dtypes[4], *asarray, *ascontiguousarray, *from_dlpack;
+  PyTypeObject *generic, *boolean;
 } numpy;
 
 // The element type that stands for a NumPy dtype: whole numbers of any width become int64.
-DType dtype_of_numpy(const py::dtype& d) {
+std::optional<DType> element_type(const py::dtype& d) {
   const char kind = d.kind();
   if (kind == 'f' && d.itemsize() == 4) return DType::f32;
   if (kind == 'f' && d.itemsize() == 8) return DType::f64;
   if (kind == 'i' || kind == 'u') return DType::i64;
   if (kind == 'b') return DType::b8;
-  std::string way_out = "use float32 or float64 (or integers and booleans for labels and masks)";
-  if (kind == 'c') way_out = "compute with x.real and x.imag, two arrays of float64";
-  if (kind == 'f') way_out = "use x.astype(np.float32) or x.astype(np.float64)";
-  throw TypeError("arrays of dtype " + std::string(py::str(d)) + " are not supported: " + way_out);
+  return std::nullopt;
 }
 
-// Whole numbers must be what they were as int64.
-void refuse_beyond_int64(const py::array& a) {
-  if (a.dtype().kind() != 'u' || a.itemsize() < 8 || a.size() == 0) return;
-  const py::object greatest = a.attr("max")();
-  if (greatest > py::int_(std::numeric_limits<index_t>::max()))
-    throw TypeError("an array of dtype uint64 holds " + std::string(py::str(greatest)) +
-                    ", which int64 does not: use x.astype(np.float64), or numbers below 2**63");
+// What is said of an object of this dtype: why it is no tensor, and what to do instead.
+std::string way_out(const py::dtype& d, PyObject* from) {
+  const std::string dtype = py::str(d), type = Py_TYPE(from)->tp_name;
+  const auto has = [&](const char* way) { return "has dtype " + dtype + ", which tensors do not have: " + way; };
+  switch (d.kind()) {
+    case 'f':
+      return has(d.itemsize() < 4 ? "use x.astype(\"float32\")" : "use x.astype(\"float64\")");
+    case 'c':
+      return has("take the real and the imaginary part apart, as x.real and x.imag");
+    case 'M':
+    case 'm':
+      return has("make numbers of the times first, as with (x - x[0]) / np.timedelta64(1, \"s\")");
+    case 'U':
+    case 'S':
+    case 'T':
+      return has("make numbers of the text first, as with np.asarray(x, dtype=\"float64\")");
+    case 'V':
+      return has("take one field, as x[\"name\"]");
+    default:
+      return "is a " + type + ", not an array of numbers (NumPy makes dtype " + dtype +
+             " of it): convert it first, as with np.asarray(x, dtype=\"float64\")";
+  }
+}
+
+bool has(PyObject* o, const char* attribute) { return PyObject_HasAttrString(o, attribute) != 0; }
+
+bool gives_array(PyObject* o) {
+  return PyObject_CheckBuffer(o) || has(o, "__array__") || has(o, "__array_interface__") ||
+         has(o, "__array_struct__") || has(o, "__dlpack__");
+}
+
+bool is_array(PyObject* o) { return py::isinstance<py::array>(o); }
+
+bool is_list(PyObject* o) { return PyList_Check(o) || PyTuple_Check(o); }
+
+void refuse_masked(PyObject* o, PyObject* whole) {
+  const auto* const plain = py::detail::npy_api::get().PyArray_Type_;
+  if (Py_TYPE(o) != plain && is_array(o) && has(o, "filled") &&
+      py::cast<bool>(py::handle(o).attr("mask").attr("any")()))
+    throw Inconvertible(
+        whole, "has masked entries, which have no value: use x.filled(value), or x.compressed() to leave them out");
+}
+
+// What NumPy would take from within a list by value, though it is more: recorded tensors and masked arrays.
+void look_into(PyObject* list, PyObject* whole) {
+  if (Py_EnterRecursiveCall(" while converting a nested list")) throw py::error_already_set();
+  const auto leave = std::unique_ptr<void, void (*)(void*)>(list, [](void*) { Py_LeaveRecursiveCall(); });
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list); ++i) {
+    PyObject* const item = PySequence_Fast_GET_ITEM(list, i);
+    if (PyFloat_CheckExact(item) || PyLong_CheckExact(item)) continue;
+    if (is_list(item))
+      look_into(item, whole);
+    else if (!is_tensor(item))
+      refuse_masked(item, whole);
+    else if (unwrap(item).requires_grad())
+      throw Inconvertible(whole,
+                          "is a list of tensors that require gradients, and would lose them: use wg.stack(list)");
+  }
+}
+
+// Anything as a NumPy array, sharing its memory where it can. Whatever knows how to become an array does so at once;
+// only lists, and other sequences that know nothing of arrays, are looked into. What is commonest is asked for first:
+// an attribute that is not there costs as much as a small conversion.
+py::array as_array(PyObject* o) {
+  const auto by = [](PyObject* convert, py::handle source) -> py::array {
+    return py::reinterpret_borrow<py::object>(convert)(source);
+  };
+  if (is_array(o)) {
+    refuse_masked(o, o);
+    return py::reinterpret_borrow<py::array>(o);
+  }
+  if (is_list(o)) {
+    look_into(o, o);
+    return by(numpy.asarray, o);
+  }
+  if (PyLong_Check(o) || PyFloat_Check(o) || PyUnicode_Check(o)) return by(numpy.asarray, o);
+  if (gives_array(o)) return by(has(o, "__array__") || !has(o, "__dlpack__") ? numpy.asarray : numpy.from_dlpack, o);
+  if (PySequence_Check(o) && PySequence_Size(o) >= 0) {
+    if (const auto list = py::reinterpret_steal<py::object>(PySequence_List(o))) {
+      look_into(list.ptr(), o);
+      return by(numpy.asarray, list);
+    }
+  }
+  PyErr_Clear();
+  return by(numpy.asarray, o);
 }
 
 void let_go(void* owner) {
@@ -45,11 +123,14 @@ void let_go(void* owner) {
 }
 
 // A recording freezes the arrays that it meets, like all else that is Python's: it copies them.
-Tensor from_array(py::array a, bool borrow) {
+Tensor from_array(py::array a, bool borrow, PyObject* from) {
   if (const engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) borrow = false;
-  const DType dtype = dtype_of_numpy(a.dtype());
-  refuse_beyond_int64(a);
+  const std::optional<DType> found = element_type(a.dtype());
+  if (!found) throw Inconvertible(from, way_out(a.dtype(), from));
+  const DType dtype = *found;
   py::object want = numpy_dtype(dtype);
+  if (a.dtype().kind() == 'u' && a.itemsize() == 8 && a.size() && py::cast<std::uint64_t>(a.attr("max")()) >> 63)
+    throw Inconvertible(from, "has whole numbers of 2**63 and more, which do not fit int64: use x.astype(\"float64\")");
   std::vector<index_t> dims(a.shape(), a.shape() + a.ndim());
   const bool direct = a.dtype().is(want) && (a.flags() & py::array::c_style) &&
                       reinterpret_cast<std::uintptr_t>(a.data()) % static_cast<std::size_t>(size_of(dtype)) == 0;
@@ -82,40 +163,33 @@ void look_up_numpy() {
             kept(py::dtype::of<bool>())},
            kept(np.attr("asarray")),
            kept(np.attr("ascontiguousarray")),
-           reinterpret_cast<PyTypeObject*>(kept(np.attr("generic")))};
+           kept(np.attr("from_dlpack")),
+           reinterpret_cast<PyTypeObject*>(kept(np.attr("generic"))),
+           reinterpret_cast<PyTypeObject*>(kept(np.attr("bool_")))};
 }
 
 py::object numpy_dtype(DType t) { return py::reinterpret_borrow<py::object>(numpy.dtypes[static_cast<int>(t)]); }
 
 bool is_numpy_scalar(PyObject* o) { return PyObject_TypeCheck(o, numpy.generic); }
 
-DType dtype_of_array(py::handle array) { return dtype_of_numpy(array.attr("dtype")); }
+DType dtype_of_array(py::handle array) {
+  const py::dtype d = array.attr("dtype");
+  if (const std::optional<DType> t = element_type(d)) return *t;
+  throw Inconvertible(array.ptr(), way_out(d, array.ptr()));
+}
 
 DType dtype_from_python(py::handle dtype) {
   const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype));
-  const DType t = dtype_of_numpy(d);
-  if (!d.is(numpy_dtype(t)) && (size_of(t) != d.itemsize() || d.kind() == 'u'))
+  const std::optional<DType> t = element_type(d);
+  if (!t || d.kind() == 'u' || size_of(*t) != d.itemsize())
     throw TypeError("dtype " + std::string(py::str(d)) + " is not supported: use float32, float64, int64 or bool");
-  return t;
+  return *t;
 }
 
 Tensor to_tensor(PyObject* o, bool borrow) {
   if (is_tensor(o)) return unwrap(o);
   if (PyFloat_CheckExact(o)) return full(DType::f64, {}, PyFloat_AS_DOUBLE(o));
-  const bool is_array = py::isinstance<py::array>(o);
-  if (!is_array && PySequence_Check(o) && !PyUnicode_Check(o)) {
-    // NumPy would take recorded tensors in a list by value and lose the gradient.
-    const Py_ssize_t n = PySequence_Size(o);
-    if (n < 0) PyErr_Clear();
-    for (Py_ssize_t i = 0; i < n; ++i) {
-      py::object item = py::reinterpret_steal<py::object>(PySequence_GetItem(o, i));
-      if (!item) throw py::error_already_set();
-      if (is_tensor(item.ptr()) && unwrap(item.ptr()).requires_grad())
-        throw TypeError("a list of tensors that require gradients does not become a tensor: use wg.stack(list)");
-    }
-  }
-  py::array a = py::reinterpret_borrow<py::object>(numpy.asarray)(py::handle(o));
-  return from_array(std::move(a), borrow && is_array);
+  return from_array(as_array(o), borrow && !is_list(o), o);
 }
 
 bool to_operand(PyObject* o, Tensor& out) {
@@ -129,7 +203,7 @@ bool to_operand(PyObject* o, Tensor& out) {
     out = Tensor(d);
   } else if (PyBool_Check(o)) {
     out = full(DType::b8, {}, o == Py_True);
-  } else if (py::isinstance<py::array>(o) || PyList_Check(o) || PyTuple_Check(o) || PyNumber_Check(o)) {
+  } else if (py::isinstance<py::array>(o) || is_list(o) || PyNumber_Check(o) || gives_array(o)) {
     out = to_tensor(o);
   } else {
     return false;
@@ -168,8 +242,7 @@ std::vector<index_t> integers(const char* op, const char* what, PyObject* o) {
 }
 
 bool flag(const char* op, const char* what, PyObject* o) {
-  static PyObject* numpy_bool = py::object(py::module_::import("numpy").attr("bool_")).release().ptr();
-  if (!PyBool_Check(o) && Py_TYPE(o) != reinterpret_cast<PyTypeObject*>(numpy_bool))
+  if (!PyBool_Check(o) && Py_TYPE(o) != numpy.boolean)
     throw TypeError(std::string(op) + ": " + what + " must be True or False, got " + std::string(py::repr(o)));
   return PyObject_IsTrue(o) == 1;
 }

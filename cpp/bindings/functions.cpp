@@ -3,7 +3,9 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
 #include <deque>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "kernels/threads.h"
@@ -44,19 +46,34 @@ struct type_caster<wengert::bindings::Dims> {
 namespace wengert::bindings {
 namespace {
 
-// A builtin whose `self` is the op: no argument parsing stands between Python and the kernel.
-PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  const auto* op = static_cast<const Elementwise*>(PyCapsule_GetPointer(self, nullptr));
-  if (n != op->arity) {
-    PyErr_Format(PyExc_TypeError, "%s() takes %d arguments, got %zd", op->name, op->arity, n);
+constexpr std::size_t n_ops = 0
+#define UNARY(...) +1
+#define BINARY(...) +1
+#define TERNARY(...) +1
+#define PREDICATE(...) +1
+#include "ops/elementwise.def"
+    ;
+
+// A builtin for each op: no argument parsing stands between Python and the kernel. Their `self` is the module, as for
+// any function of a module, so that pickle and messages find them by name.
+template <std::size_t k>
+PyObject* call(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  const Elementwise& op = *elementwise_ops()[k];
+  if (n != op.arity) {
+    PyErr_Format(PyExc_TypeError, "%s() takes %d arguments, got %zd", op.name, op.arity, n);
     return nullptr;
   }
   try {
-    return call_elementwise(*op, args);
+    return call_elementwise(op, args);
   } catch (...) {
     translate_exception();
     return nullptr;
   }
+}
+
+template <std::size_t... k>
+auto builtins_of(std::index_sequence<k...>) {
+  return std::array{call<k>...};
 }
 
 py::dict describe(const Elementwise& op) {
@@ -105,9 +122,15 @@ Shape reshaped(const Tensor& x, py::handle sizes) {
   return Shape(dims);
 }
 
+double number(py::handle value) {
+  const double x = PyFloat_AsDouble(value.ptr());
+  if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return x;
+}
+
 // An array of one number, which does not pass through float64 if it is whole.
 Tensor filled(const Shape& shape, py::handle value, DType dtype) {
-  if (dtype != DType::i64 || PyFloat_Check(value.ptr())) return full(dtype, shape, py::cast<double>(value));
+  if (dtype != DType::i64 || PyFloat_Check(value.ptr())) return full(dtype, shape, number(value));
   Tensor t = empty(dtype, shape);
   std::fill_n(t.data<index_t>(), t.size(), py::cast<index_t>(value));
   return t;
@@ -118,15 +141,16 @@ Tensor filled(const Shape& shape, py::handle value, DType dtype) {
 void bind_elementwise(py::module_& m) {
   static std::deque<PyMethodDef> defs;  // Python keeps pointers into these
   static std::deque<std::string> docs;
+  static const auto builtins = builtins_of(std::make_index_sequence<n_ops>());
   py::list table;
-  for (const Elementwise* op : elementwise_ops()) {
+  for (std::size_t k = 0; k < n_ops; ++k) {
+    const Elementwise* const op = elementwise_ops()[k];
     constexpr const char* signatures[] = {"(x, /)", "(a, b, /)", "(a, b, c, /)"};
     docs.push_back(std::string(op->name) + signatures[op->arity - 1] + "\n--\n\n" + op->doc);
-    defs.push_back({op->name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL,
+    defs.push_back({op->name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(builtins[k])), METH_FASTCALL,
                     docs.back().c_str()});
-    py::capsule self(op, static_cast<const char*>(nullptr));
-    m.attr(op->name) = py::reinterpret_steal<py::object>(
-        PyCFunction_NewEx(&defs.back(), self.ptr(), py::str("wengert").release().ptr()));
+    m.attr(op->name) =
+        py::reinterpret_steal<py::object>(PyCFunction_NewEx(&defs.back(), m.ptr(), py::str("wengert").release().ptr()));
     table.append(describe(*op));
   }
   m.attr("op_table") = table;
@@ -182,7 +206,7 @@ void bind_functions(py::module_& m) {
   m.def("broadcast_to",
         [](const Tensor& x, py::handle sizes) { return broadcast_to(x, shape_of("broadcast_to", sizes)); });
   m.def("permute",
-        [](const Tensor& x, py::handle axes) { return permute(x, integers("permute", "axes", axes.ptr())); });
+        [](const Tensor& x, py::handle axes) { return permute(x, integers("permute_dims", "axes", axes.ptr())); });
   m.def("concat", [](const std::vector<Tensor>& xs, index_t axis) { return concat(xs, axis); });
   m.def("slice", [](const Tensor& x, const Dims& start, const Dims& step, const Dims& shape) {
     return slice(x, start, step, Shape(shape));

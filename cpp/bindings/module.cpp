@@ -34,6 +34,8 @@ PYBIND11_MODULE(_core, m) {
   pybind11::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);
+    } catch (const wb::Inconvertible& e) {
+      wb::set_error(e);
     } catch (const wengert::TypeError& e) {
       PyErr_SetString(PyExc_TypeError, e.what());
     }
@@ -53,4 +55,5 @@ PYBIND11_MODULE(_core, m) {
   wb::bind_compile(m);
   wb::bind_plan(m);
   wb::bind_kernels(m);
+  wb::bind_refusals(m);
 }

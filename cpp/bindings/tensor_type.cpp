@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "bindings/bindings.h"
 #include "bindings/transform_state.h"
 #include "engine/program.h"
 #include "ops/functions.h"
@@ -42,10 +43,21 @@ const Elementwise* find(const char* name) {
   throw std::logic_error(name);
 }
 
+// `to_operand`, whose refusal names the operation and the operand. With `always`, what is no operand is refused, too.
+bool operand(const Elementwise& op, int k, PyObject* o, Tensor& out, bool always = false) {
+  try {
+    if (to_operand(o, out)) return true;
+    if (always) out = to_tensor(o);
+    return always;
+  } catch (const Inconvertible& e) {
+    throw TypeError(std::string(op.name) + ": operand " + std::to_string(k) + " " + e.what());
+  }
+}
+
 PyObject* binary(const Elementwise& op, PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     Tensor in[2];
-    if (!to_operand(a, in[0]) || !to_operand(b, in[1])) Py_RETURN_NOTIMPLEMENTED;
+    if (!operand(op, 0, a, in[0]) || !operand(op, 1, b, in[1])) Py_RETURN_NOTIMPLEMENTED;
     PyObject* args[] = {a, b};
     if ((whole(in[0]) || in[0].get()->weak) && (whole(in[1]) || in[1].get()->weak)) return call_elementwise(op, args);
     Tensor y = apply(op, in);
@@ -533,9 +545,7 @@ PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   bool any_float = false;
   const int first = first_value(op);
   for (int k = 0; k < op.arity; ++k) {
-    if (!to_operand(args[k], in[k]))
-      throw TypeError(std::string(op.name) + ": operand " + std::to_string(k) + " is a " + Py_TYPE(args[k])->tp_name +
-                      "; expected a tensor, an array or a number");
+    operand(op, k, args[k], in[k], true);
     any_float = any_float || (k >= first && is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
   }
   const bool predicate = op.pullbacks.empty();
@@ -570,6 +580,8 @@ void translate_exception() noexcept {
     throw;
   } catch (py::error_already_set& e) {
     e.restore();
+  } catch (const Inconvertible& e) {
+    set_error(e);
   } catch (const TypeError& e) {
     PyErr_SetString(PyExc_TypeError, e.what());
   } catch (const std::out_of_range& e) {

@@ -20,8 +20,15 @@ bool is_tensor(PyObject* o);
 PyObject* wrap(Tensor t);  // a new reference
 inline Tensor unwrap(PyObject* o) { return engine::handle(reinterpret_cast<PyTensor*>(o)->value); }
 
-// Numbers, NumPy arrays and scalars, nested lists, and tensors themselves. Arrays are copied unless `borrow`.
-// Throws TypeError for what is not numeric.
+// What cannot become a tensor, and why, as what is said of the object ("is a dict, not ..."): the message can then name
+// the argument that holds it.
+struct Inconvertible : TypeError {
+  py::object object;
+  Inconvertible(PyObject* o, const std::string& why) : TypeError(why), object(py::reinterpret_borrow<py::object>(o)) {}
+};
+
+// Numbers, nested lists, whatever becomes a NumPy array (by __array__, __dlpack__, the buffer or array interface), and
+// tensors themselves. Arrays are copied unless `borrow`. Throws Inconvertible for what is not numeric.
 Tensor to_tensor(PyObject* o, bool borrow = false);
 // The same for operands of operators: false if it is nothing that a tensor can be combined with.
 bool to_operand(PyObject* o, Tensor& out);

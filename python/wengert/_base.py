@@ -27,9 +27,10 @@ Axis = int | Sequence[int] | None
 def tensor(data: ArrayLike, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of ``data``: a number, nested lists, a NumPy array or another tensor.
 
-    float32 and float64 arrays keep their dtype, Python floats become float64, whole numbers int64.
-    Raises TypeError for data that are not real numbers or do not fit (complex, float16, uint64 from 2**63 on), and for
-    integers that should require gradients.
+    Whatever becomes a NumPy array is taken as one: pandas and polars tables, arrays of other libraries on the CPU,
+    buffers. float32 and float64 arrays keep their dtype, Python floats become float64, whole numbers int64.
+    Raises TypeError for data that are not real numbers or would lose something (complex numbers, float16, masked
+    entries, whole numbers beyond int64, recorded tensors in lists), and for integers that should require gradients.
 
     >>> import wengert as wg
     >>> wg.tensor([[1, 2], [3, 4]], dtype="float32")
@@ -40,7 +41,7 @@ def tensor(data: ArrayLike, dtype: npt.DTypeLike | None = None, requires_grad: b
 
 
 def asarray(data: ArrayLike, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where it is a NumPy array of a supported dtype.
+    """``data``, as for :func:`wengert.tensor`, without a copy where it is an array of a supported dtype and dense.
 
     If such an array is changed between an operation and its backward, the backward raises RuntimeError.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert import _core, _tree
+from wengert import _core, _pickling, _tree
 from wengert._tensor import Tensor, asarray
 
 _Method = types.MethodType
@@ -29,6 +29,9 @@ class Compiled(_core.CompiledBase):
     limit: int
     methods: dict[int, Compiled]  # by the id of the object that each belongs to
     life: weakref.ref[Any]  # of that object
+
+    def __reduce__(self) -> Any:  # recordings stay behind: the copy makes its own
+        return _pickling.reduced(self, _made, self.function, self.limit)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -165,7 +168,12 @@ class Checked:
             return self
         return Checked(self.compiled.__get__(instance), types.MethodType(self.function, instance))
 
+    def __reduce__(self) -> Any:
+        return _pickling.reduced(self, Checked, self.compiled, self.function)
+
     def __getattr__(self, name: str) -> Any:
+        if name == "compiled":  # not there yet, in a copy that is being made
+            raise AttributeError(name)
         return getattr(self.compiled, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

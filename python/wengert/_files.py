@@ -12,12 +12,14 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from wengert._tensor import Tensor, asarray, tensor
+from wengert.nn.module import StateDict
 
 Path = str | os.PathLike[str]
 
 # As safetensors calls the types that a tensor can hold, and some that it cannot.
 _KINDS = {"F32", "F64", "BOOL", *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
 _OTHER_KINDS = {"BF16": "bfloat16", "F16": "float16", "C64": "complex64"}
+LAYOUT = {"wengert.layout": "in, out"}  # in files of a module's state: its matrices are not PyTorch's (out, in)
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
@@ -81,7 +83,8 @@ def save(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | N
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"save: metadata must map text to text, got {name!r}: {text!r}")
     arrays = {name: np.array(asarray(t).detach().numpy()) for name, t in tensors.items()}
-    write_whole(path, safetensors.save(arrays, dict(metadata) if metadata else None))
+    marked = dict(metadata or {}) | (LAYOUT if isinstance(tensors, StateDict) else {})
+    write_whole(path, safetensors.save(arrays, marked or None))
 
 
 @overload
@@ -117,4 +120,7 @@ def load(path: Path, with_metadata: bool = False) -> Any:
         raise ValueError(
             f"load: {os.fspath(path)!r} is not a safetensors file, or it is truncated ({error})"
         ) from error
+    if LAYOUT.items() <= metadata.items():
+        tensors = StateDict(tensors)
+        metadata = {name: text for name, text in metadata.items() if name not in LAYOUT}
     return (tensors, metadata) if with_metadata else tensors

@@ -64,9 +64,8 @@ def _widths(pad_width: Any, ndim: int) -> Pairs:
     if isinstance(pad_width, dict):
         named = {normalized(a, ndim, "pad"): w for a, w in pad_width.items()}
         pad_width = [_widths(named.get(a, 0), 1)[0] for a in range(ndim)]
-    found = values(pad_width)
-    if found.dtype.kind != "i" and found.size:
-        _core.integers("pad", "pad_width", found.ravel().tolist())  # which says what is wrong with them
+    given = values(pad_width) if isinstance(pad_width, Tensor) else np.asarray(pad_width, object)
+    found = np.array(_core.integers("pad", "pad_width", given.ravel().tolist()), np.int64).reshape(given.shape)
     if (found < 0).any():
         raise ValueError(f"pad: widths must not be negative, got {pad_width!r}")
     try:

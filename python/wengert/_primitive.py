@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wengert import _core, _tree
+from wengert import _core, _pickling, _tree
 from wengert._base import Tensor, asarray
 from wengert._transforms import jvp, vjp
 
@@ -93,6 +93,10 @@ class primitive:
     def __repr__(self) -> str:
         return f"<wengert primitive {self.name}>"
 
+    def __reduce__(self) -> Any:
+        rules = {k: v for k, v in vars(self).items() if k.startswith(("vjps", "jvps"))}
+        return _pickling.reduced(self, _restored, self.fun, rules)
+
     @contextlib.contextmanager
     def noted(self, what: str) -> Iterator[None]:
         """Exceptions that pass through gain a note."""
@@ -103,6 +107,12 @@ class primitive:
             notes = [*getattr(error, "__notes__", []), note]
             setattr(error, "__notes__", notes)  # noqa: B010 - what add_note does from Python 3.11 on
             raise
+
+
+def _restored(fun: Callable[..., Any], rules: dict[str, Any]) -> primitive:
+    restored = primitive(fun)
+    vars(restored).update(rules)
+    return restored
 
 
 def constant(fun: Callable[..., Any]) -> Callable[..., Tensor]:

@@ -74,6 +74,9 @@ class Tape:
         self._call: Call | None = None
         self._listing: Listing | None = None
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Tape holds what a thread is recording, so it is neither copied nor pickled; keep str(tape)")
+
     def __enter__(self) -> Tape:
         self._nodes.enter()
         self._frame = sys._getframe(1)

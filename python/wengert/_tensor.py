@@ -35,6 +35,7 @@ class Tensor(_core.TensorBase):
     __slots__ = ()
     __array_ufunc__: ClassVar[Any]
     __array_function__: ClassVar[Any]
+    __pandas_priority__ = 5000  # above DataFrame's: `df * tensor` is the tensor's to compute
 
     def backward(self, grad: ArrayLike | None = None, *, retain_tape: bool = False, create_graph: bool = False) -> None:
         """Adds d(self)/d(leaf) to the ``grad`` of every leaf behind this tensor.
@@ -119,7 +120,7 @@ class Tensor(_core.TensorBase):
         return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
 
     def __reduce__(self) -> Any:
-        return tensor, (np.array(self.numpy()), None, self.requires_grad and self.is_leaf)
+        return _restored, (np.array(self.numpy()), self.requires_grad and self.is_leaf, self.name)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         if not self.is_leaf:
@@ -131,6 +132,13 @@ class Tensor(_core.TensorBase):
 
 _core.set_tensor_type(Tensor)
 _core.set_getitem(_indexing.getitem)
+
+
+def _restored(values: npt.NDArray[Any], requires_grad: bool, name: str | None) -> Tensor:
+    """A tensor from its pickle: a leaf, whatever it was. Its gradient and its place on a tape stay behind."""
+    restored = tensor(values, requires_grad=requires_grad)
+    restored.name = name
+    return restored
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ A parameter without a gradient is left alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,18 @@ class _Number:
         optimizer.live.assign(numbers)
 
 
+class _Rate(_Number):
+    """``lr``. What is assigned is the rate that schedules start from, and ``initial_lr`` from then on."""
+
+    def __set__(self, optimizer: Optimizer, value: float) -> None:
+        super().__set__(optimizer, value)
+        optimizer.initial_lr = float(value)
+
+
 class Optimizer:
     """The base of all optimizers: the parameters, a step count and the state kept for each of them."""
 
-    lr = _Number()
+    lr = _Rate()
     weight_decay = _Number()
 
     numbers: tuple[str, ...] = ("lr",)  # in the order of ``live``
@@ -68,7 +76,17 @@ class Optimizer:
         self.state: dict[str, list[Tensor]] = {
             slot: [tensor(np.zeros(p.shape, p.dtype)) for p in self.parameters] for slot in self.slots
         }
+        self.schedules: list[Schedule] = []
+        self.initial_lr = 0.0
         self.lr = lr
+
+    def follow(self, schedules: list[Schedule]) -> None:
+        """From now on ``lr`` is ``initial_lr`` times the factors of these schedules."""
+        _Number.__set__(vars(Optimizer)["lr"], self, self.initial_lr * math.prod(s.factor(s.t) for s in schedules))
+        self.schedules = schedules
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"schedules": []}  # a schedule brings its optimizer along, not the other way round
 
     def check_number(self, name: str, value: float) -> None:
         """ValueError if the attribute cannot take this value."""
@@ -106,6 +124,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """A copy of the numbers, step counts and arrays, all as NumPy arrays, ready for :func:`wengert.save`."""
         state: dict[str, npt.NDArray[Any]] = {name: np.array(float(getattr(self, name))) for name in self.numbers}
+        state["initial_lr"] = np.array(self.initial_lr)
         state["steps"] = np.array([t.item() for t in self.steps])
         for slot, arrays in self.state.items():
             state |= {f"{slot}.{i}": np.array(a.numpy()) for i, a in enumerate(arrays)}
@@ -115,6 +134,8 @@ class Optimizer:
         """Goes on from a ``state_dict``. ValueError, with nothing changed, if it is not one of the same optimizer."""
         op = f"{type(self).__name__}.load_state_dict"
         own = self.state_dict()
+        if "lr" in state:
+            state = {"initial_lr": state["lr"], **state}  # which 0.1.0 did not write
         if own.keys() != state.keys():
             raise ValueError(f"{op}: the names differ: {', '.join(sorted(own.keys() ^ state.keys()))}")
         new = {name: np.array(asarray(state[name]).numpy()) for name in own}
@@ -123,6 +144,7 @@ class Optimizer:
                 raise ValueError(f"{op}: {name} has shape {own[name].shape}, the state has {value.shape}")
         for name in self.numbers:
             setattr(self, name, float(new[name]))
+        self.initial_lr = float(new["initial_lr"])
         for t, n in zip(self.steps, new["steps"], strict=True):
             t.assign(n)
         for slot, arrays in self.state.items():
@@ -329,7 +351,12 @@ def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> Tensor:
 
 
 class Schedule:
-    """Sets ``optimizer.lr`` to its first value times ``factor(t)``, where t counts the calls of ``step``.
+    """Sets ``optimizer.lr`` to ``optimizer.initial_lr`` times ``factor(t)``, where t counts the calls of ``step``.
+
+    The factors of all schedules of an optimizer are multiplied, so a warm-up and a decay work together. A schedule that
+    is made after the others have taken steps begins a new phase and replaces them; a step of one replaced raises
+    RuntimeError. Assigning to ``optimizer.lr`` sets the initial rate. After a restart, load the states of optimizer and
+    schedules; the factor itself is not part of the state.
 
     >>> import wengert as wg
     >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=0.5)
@@ -339,13 +366,70 @@ class Schedule:
     0.25
     """
 
+    parts: Sequence[Schedule] = ()  # schedules that now act through this one
+
     def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]):
-        self.optimizer, self.factor, self.base, self.t = optimizer, factor, optimizer.lr, 0
+        self.optimizer, self.t, self._factor = optimizer, 0, factor
+        others = [] if any(s.t for s in optimizer.schedules) else optimizer.schedules
+        optimizer.follow([*(s for s in others if s not in self.parts), self])
+
+    def factor(self, t: int) -> float:
+        """What the initial rate is multiplied by after t calls of ``step``."""
+        return float(self._factor(t))
 
     def step(self) -> None:
         """Moves on by one: call it after each epoch, or each step, as the schedule was meant."""
-        self.t += 1
-        self.optimizer.lr = self.base * self.factor(self.t)
+        if self not in self.optimizer.schedules:
+            raise RuntimeError(
+                f"{type(self).__name__}.step: a later schedule, or one that contains it, has taken over the optimizer"
+            )
+        self._go(self.t + 1)
+
+    def _go(self, t: int) -> None:
+        before, self.t = self.t, t
+        try:
+            self.optimizer.follow(self.optimizer.schedules)
+        except BaseException:
+            self.t = before
+            raise
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """The count of steps, ready for :func:`wengert.save`."""
+        return {"t": np.array(self.t)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a ``state_dict``. ValueError, with nothing changed, if it is none of a schedule."""
+        if state.keys() != {"t"}:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: expected the name t, got {', '.join(state)}")
+        self._go(int(asarray(state["t"]).item()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"acts": self in self.optimizer.schedules}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        acts = state.pop("acts")
+        vars(self).update(state)
+        if acts:
+            self.optimizer.follow([*self.optimizer.schedules, self])
+
+
+class WarmupLR(Schedule):
+    """lr from ``start`` times itself up to itself, along a line of ``total`` calls (Goyal et al. 2017).
+
+    >>> import wengert as wg
+    >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> warmup, cosine = wg.optim.WarmupLR(opt, total=2, start=0.5), wg.optim.CosineLR(opt, total=4)
+    >>> [(warmup.step(), cosine.step(), round(opt.lr, 6))[2] for _ in range(4)]
+    [0.640165, 0.5, 0.146447, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, total: int, start: float = 0.0):
+        _check_total("WarmupLR", total)
+        self.total, self.start = total, start
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, t: int) -> float:
+        return self.start + (1 - self.start) * min(t, self.total) / self.total
 
 
 class StepLR(Schedule):
@@ -359,7 +443,12 @@ class StepLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, every: int, gamma: float = 0.1):
-        super().__init__(optimizer, lambda t: gamma ** (t // every))
+        _check_total("StepLR", every, "every")
+        self.every, self.gamma = every, gamma
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, t: int) -> float:
+        return float(self.gamma ** (t // self.every))
 
 
 class CosineLR(Schedule):
@@ -373,4 +462,44 @@ class CosineLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, total: int, final: float = 0.0):
-        super().__init__(optimizer, lambda t: final + (1 - final) * (1 + math.cos(math.pi * min(t, total) / total)) / 2)
+        _check_total("CosineLR", total)
+        self.total, self.final = total, final
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, t: int) -> float:
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(t, self.total) / self.total)) / 2
+
+
+class ChainLR(Schedule):
+    """Schedules of one optimizer one after another, each counting from its own beginning: the k-th for ``lengths[k]``
+    calls, the last, which has no length, ever after.
+
+    >>> import wengert as wg
+    >>> opt = wg.optim.SGD([wg.tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = wg.optim.ChainLR([wg.optim.WarmupLR(opt, total=2), wg.optim.CosineLR(opt, total=2)], lengths=[2])
+    >>> [round((schedule.step(), opt.lr)[1], 6) for _ in range(4)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, schedules: Sequence[Schedule], lengths: Sequence[int]):
+        if not schedules or len(lengths) != len(schedules) - 1:
+            raise ValueError(f"ChainLR: {len(schedules)} schedules need a length for each but the last, got {lengths}")
+        optimizer = schedules[0].optimizer
+        if any(s.optimizer is not optimizer for s in schedules):
+            raise ValueError("ChainLR: the schedules are of different optimizers")
+        for length in lengths:
+            _check_total("ChainLR", length, "lengths")
+        self.parts, self.lengths = list(schedules), list(lengths)
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, t: int) -> float:
+        for part, length in zip(self.parts, self.lengths, strict=False):
+            if t < length:
+                return part.factor(t)
+            t -= length
+        return self.parts[-1].factor(t)
+
+
+def _check_total(op: str, calls: int, name: str = "total") -> None:
+    if calls < 1:
+        raise ValueError(f"{op}: {name} must be at least 1, got {calls}")

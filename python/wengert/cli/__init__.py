@@ -1,53 +1,73 @@
 """The command line: ``wengert train DATA`` trains an MLP on a table, ``wengert predict MODEL DATA`` uses it.
 
-Whatever is wrong with the input is said in one message on stderr, with exit code 2 and nothing written.
+Whatever is wrong with the input is said in one message on stderr, with exit code 2 and nothing written. After Ctrl-C or
+SIGTERM the exit code is 130 or 143, and the best weights so far are in the file.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert import _version
+from wengert.cli.console import Output, Signals, open_standard_files
 from wengert.cli.data import BUILT_IN, Refused
 from wengert.nn.layers import ACTIVATIONS
-
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    chosen = _parser().parse_args(arguments)
+    open_standard_files()
+    out, err = Output(sys.stdout), Output(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), Signals() as signals:
+        try:
+            code = _run(_parser().parse_args(arguments), out, signals)
+        finally:
+            out.flush()
+            err.flush()
+        if out.was_lost() and code == 0:
+            print(f"wengert: error: standard output: {out.failure}", file=sys.stderr)
+            code = 2
+    return code
+
+
+def _run(chosen: argparse.Namespace, out: Output, signals: Signals) -> int:
     try:
-        return int(chosen.run(chosen))
+        chosen.run(chosen, out, signals)
+        return 0 if signals.received is None else signals.exit_code
     except (Refused, ImportError) as error:
         print(f"wengert: error: {error}", file=sys.stderr)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"wengert: error: {where}{error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("wengert: interrupted before there was anything to keep", file=sys.stderr)
-        return INTERRUPTED
+        return signals.exit_code
     return 2
 
 
-def _train(chosen: argparse.Namespace) -> int:
+def _train(chosen: argparse.Namespace, out: Output, signals: Signals) -> None:
     from wengert.cli.train import train
 
-    return INTERRUPTED if train(chosen) else 0
+    train(chosen, signals)
 
 
-def _predict(chosen: argparse.Namespace) -> int:
+def _predict(chosen: argparse.Namespace, out: Output, signals: Signals) -> None:
     from wengert.cli.predict import predict
 
-    predict(chosen)
-    return 0
+    predict(chosen, out)
+
+
+class _Once(argparse.Action):
+    """An option that makes no sense twice, where argparse would silently take the last."""
+
+    def __call__(self, parser: argparse.ArgumentParser, chosen: Any, value: Any, option: str | None = None) -> None:
+        if (before := getattr(chosen, self.dest)) is not None:
+            raise argparse.ArgumentError(self, f"given twice, as {before!r} and {value!r}; choose one")
+        setattr(chosen, self.dest, value)
 
 
 def _at_least(lowest: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -88,13 +108,13 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train a network on a table or a built-in data set",
         description="Trains an MLP, stops when the validation loss no longer falls, keeps the best weights, measures "
-        "them on rows held out, and writes model.safetensors, metrics.json and curves.png. Ctrl-C keeps the best "
-        "weights so far.",
+        "them on rows held out, and writes model.safetensors, metrics.json and curves.png. Ctrl-C and SIGTERM keep the "
+        "best weights so far.",
     )
     train.set_defaults(run=_train)
     train.add_argument("data", metavar="DATA", help=data_help)
     option: Callable[..., Any] = train.add_argument
-    option("--target", metavar="COLUMN", help="the column to predict")
+    option("--target", metavar="COLUMN", action=_Once, help="the column to predict")
     option(
         "--task",
         choices=("auto", "classification", "regression"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import csv
 import difflib
 import os
@@ -18,11 +20,38 @@ from wengert._files import require
 Array = npt.NDArray[Any]
 
 BUILT_IN = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+BOOLEANS = ("true", "false", "yes", "no")
+LARGEST = 1e100  # of a number, so that squares and their sums stay finite
+MOST_CLASSES = 1000
 MISSING = ("", "nan", "na", "n/a", "null", "none", "?")
 
 
 class Refused(Exception):
-    """Input that cannot be used; the message says what, where, and the way out."""
+    """Input that cannot be used; the message says what, where, and the way out, for every reason that was given."""
+
+    def __str__(self) -> str:
+        if len(self.args) == 1:
+            return str(self.args[0])
+        return f"for {len(self.args)} reasons:" + "".join(f"\n  - {reason}" for reason in self.args)
+
+
+class Complaints:
+    """What is wrong with a table, gathered so that it can be said, and mended, at once."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    @contextlib.contextmanager
+    def gathered(self) -> Iterator[None]:
+        try:
+            yield
+        except Refused as refused:
+            self.reasons += refused.args
+
+    def refuse(self) -> None:
+        """Refused, if there was anything."""
+        if self.reasons:
+            raise Refused(*self.reasons)
 
 
 @dataclass
@@ -33,6 +62,7 @@ class Table:
     columns: dict[str, Array]
     lines: Sequence[int] = ()  # where in the file each row stands
     target: str | None = None  # of a built-in set
+    numbers: dict[str, Array] = field(default_factory=dict)  # columns that were read as numbers already
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -84,18 +114,25 @@ def _read_csv(name: str, file: Any) -> Table:
     header, rows, lines = rows[0], rows[1:], lines[1:]
     if all(_number(cell) is not None for cell in header):
         raise Refused(f"{name} starts with a line of numbers; the first line must name the columns")
-    for column in header:
-        if header.count(column) > 1:
-            raise Refused(f"{name} has two columns called {column!r}; give each its own name")
+    twice = [column for column, n in collections.Counter(header).items() if n > 1]
+    if twice:
+        raise Refused(*(f"{name} has two columns called {column!r}; give each its own name" for column in twice))
     if not rows:
         raise Refused(f"{name} has a header but no rows")
-    for i, cells in enumerate(rows):
-        if len(cells) != len(header):
-            raise Refused(
-                f"{name}, row {i + 1} (line {lines[i]}) has {len(cells)} fields, the header has {len(header)}"
-            )
-    return Table(name, {column: np.array(cells) for column, cells in zip(header, zip(*rows, strict=True), strict=True)},
-                 lines)  # fmt: skip
+    uneven = [i for i, cells in enumerate(rows) if len(cells) != len(header)]
+    if uneven:
+        i = uneven[0]
+        raise Refused(
+            f"{name}, row {i + 1} (line {lines[i]}) has {len(rows[i])} fields, the header has {len(header)}"
+            + _and_more(len(uneven) - 1, "row")
+        )
+    # As objects: an array of texts gives each the length of the longest.
+    columns = zip(*rows, strict=True)
+    return Table(name, {column: np.array(cells, object) for column, cells in zip(header, columns, strict=True)}, lines)
+
+
+def _and_more(n: int, what: str) -> str:
+    return f" (and so {'do' if n > 1 else 'does'} {n} more {what}{'s' if n > 1 else ''})" if n else ""
 
 
 def _built_in(name: str) -> Table:
@@ -110,7 +147,7 @@ def _built_in(name: str) -> Table:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python reads 1_2 as 12
     except ValueError:
         return None
 
@@ -124,26 +161,33 @@ def _is_numeric(cells: Array) -> bool:
 
 
 def _numbers(table: Table, column: str) -> Array:
+    """The column as finite numbers of a size to reckon with. Refused for the first cell that is none."""
+    if column in table.numbers:
+        return table.numbers[column]
     cells = table.require(column)
-    values = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        value = float(cell) if cells.dtype.kind == "f" else _number(cell)
-        if value is None and cell.lower() not in MISSING:
+    read = cells.tolist() if cells.dtype.kind == "f" else [_number(cell) for cell in cells]
+    values = np.array([np.nan if value is None else value for value in read])
+    bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
+    if bad.size:
+        row = int(bad[0])
+        cell, place = str(cells[row]), table.place(row, column)
+        more = f"; {bad.size - 1} more cells of the column are no better" if bad.size > 1 else ""
+        if read[row] is None and cell.lower() not in MISSING:
             raise Refused(
-                f"{table.place(row, column)}: {str(cell)!r} is not a number, as the rest of the column is; correct it, "
-                f"leave the column out (--ignore {column}) or take it as categories (--categorical {column})"
+                f"{place}: {cell!r} is not a number, as the rest of the column is; correct it, "
+                f"leave the column out (--ignore {column}) or take it as categories (--categorical {column}){more}"
             )
-        if value is None or not np.isfinite(value):
-            raise Refused(
-                f"{table.place(row, column)}: the value is {'missing' if cell == '' else str(cell)}; "
-                f"fill it in, remove the row, or leave the column out (--ignore {column})"
-            )
-        values[row] = value
+        large = "too large: " if np.isfinite(values[row]) else ""
+        raise Refused(
+            f"{place}: the value is {large}{cell or 'missing'}; "
+            f"fill it in, remove the row, or leave the column out (--ignore {column}){more}"
+        )
+    table.numbers[column] = values
     return values
 
 
 def _texts(table: Table, column: str) -> Array:
-    """The cells as categories: "2.0" is the same as "2"."""
+    """The cells as categories: "2.0" is the same as "2", and TRUE the same as true."""
     cells = table.require(column)
     if cells.dtype.kind == "f":
         cells = np.array([f"{value:.12g}" for value in cells])
@@ -151,7 +195,11 @@ def _texts(table: Table, column: str) -> Array:
         if cell.lower() in ("", "nan"):
             what = cell or "missing"
             raise Refused(f"{table.place(row, column)}: the value is {what}; fill it in or remove the row")
-    return np.array([re.sub(r"^(-?\d+)\.0+$", r"\1", cell) for cell in cells])
+    return np.array([_category(cell) for cell in cells], object)
+
+
+def _category(cell: str) -> str:
+    return cell.lower() if cell.lower() in BOOLEANS else re.sub(r"^(-?\d+)\.0+$", r"\1", cell)
 
 
 @dataclass
@@ -176,14 +224,16 @@ class Schema:
 
     def encode(self, table: Table) -> Array:
         """The inputs as numbers, (rows, width): a column for a number, one a category for text."""
-        return np.concatenate(list(self._encoded(table)), axis=1)
-
-    def _encoded(self, table: Table) -> Iterator[Array]:
+        encoded, first, complaints = np.zeros((len(table), self.width)), 0, Complaints()
         for column, categories in self.inputs.items():
-            if categories is None:
-                yield _numbers(table, column)[:, None]
-                continue
-            yield np.eye(len(categories))[_positions(table, column, categories)]
+            with complaints.gathered():
+                if categories is None:
+                    encoded[:, first] = _numbers(table, column)
+                else:
+                    encoded[np.arange(len(table)), first + _positions(table, column, categories)] = 1
+            first += 1 if categories is None else len(categories)
+        complaints.refuse()
+        return encoded
 
     def encode_target(self, table: Table) -> Array:
         """Class numbers (rows,), or values (rows, 1)."""
@@ -193,10 +243,10 @@ class Schema:
 
 
 def _positions(table: Table, column: str, categories: list[str]) -> Array:
-    position = {category: i for i, category in enumerate(categories)}
+    position = {_category(category): i for i, category in enumerate(categories)}
     cells = _texts(table, column)
-    if any(cell not in position for cell in cells):
-        row = next(row for row, cell in enumerate(cells) if cell not in position)
+    row = next((row for row, cell in enumerate(cells) if cell not in position), None)
+    if row is not None:
         raise Refused(f"{table.place(row, column)}: {str(cells[row])!r} is none of the values that the model knows: "
                       f"{_listed(categories)}")  # fmt: skip
     return np.array([position[cell] for cell in cells])
@@ -209,19 +259,29 @@ def infer(table: Table, target: str | None, task: str, ignore: list[str], catego
     target = target or table.target
     if target is None:
         raise Refused(f"say what to predict with --target; the columns of {table.source} are {_listed(table.columns)}")
-    for column in (target, *ignore, *categorical):
-        table.require(column)
+    complaints, left_out, texts = Complaints(), {target, *ignore}, set(categorical)
+    for column in dict.fromkeys((target, *ignore, *categorical)):
+        with complaints.gathered():
+            table.require(column)
     if target in ignore:
-        raise Refused(f"column {target!r} cannot be both --target and --ignore")
+        complaints.reasons.append(f"column {target!r} cannot be both --target and --ignore")
     inputs: dict[str, list[str] | None] = {}
     for column in table.columns:
-        if column != target and column not in ignore:
+        if column not in left_out:
             inputs[column] = None
-            if column in categorical or not _is_numeric(table.columns[column]):
-                inputs[column] = _categories(table, column)
+            with complaints.gathered():
+                if column in texts or not _is_numeric(table.columns[column]):
+                    inputs[column] = _categories(table, column)
+                else:
+                    _numbers(table, column)
     if not inputs:
-        raise Refused(f"{table.source} has no column besides the target {target!r} to predict it from")
-    return Schema(inputs, target, _classes(table, target, task))
+        complaints.reasons.append(f"{table.source} has no column besides the target {target!r} to predict it from")
+    classes = None
+    if target in table.columns:
+        with complaints.gathered():
+            classes = _classes(table, target, task)
+    complaints.refuse()
+    return Schema(inputs, target, classes)
 
 
 def _categories(table: Table, column: str) -> list[str]:
@@ -245,8 +305,12 @@ def _classes(table: Table, target: str, task: str) -> list[str] | None:
         if task == "regression" or (task == "auto" and not few):
             return None
         by_size = {str(cell): float(cell) for cell in _texts(table, target)}
-        return sorted(by_size, key=by_size.__getitem__)
-    classes = sorted({str(cell) for cell in _texts(table, target)})
+        classes = sorted(by_size, key=by_size.__getitem__)
+    else:
+        classes = sorted({str(cell) for cell in _texts(table, target)})
+    if len(classes) > MOST_CLASSES:
+        raise Refused(f"{table.source}, column {target!r} has {len(classes)} classes, and {MOST_CLASSES} are the most: "
+                      "join the rare ones, or choose another target")  # fmt: skip
     if len(classes) == 1:
         raise Refused(f"{table.source}, column {target!r} has one class only, {classes[0]!r}: nothing to learn")
     return classes
@@ -258,8 +322,9 @@ def split(labels: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]
     Classes of fewer than three rows are for training only.
     """
     parts: tuple[list[Array], ...] = ([], [], [])
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
+    order = np.argsort(labels, kind="stable")
+    for of_one in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        rows = rng.permutation(of_one)
         held = max(1, round(len(rows) / 10)) if len(rows) >= 3 else 0
         for part, chosen in zip(parts, np.split(rows, [len(rows) - 2 * held, len(rows) - held]), strict=True):
             part.append(chosen)

@@ -88,7 +88,7 @@ def load_model(path: str) -> TableModel:
         if about.get("format") != FORMAT:
             raise Refused(f"{path} is not a model that `wengert train` wrote")
         model = TableModel(Schema(**about["schema"]), about["hidden"], about["activation"], seed=0)
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors, layout="wengert")
         for name, values in tensors.items():
             if not np.isfinite(values.numpy()).all():
                 raise ValueError(f"{name} holds NaN or infinite numbers; train it again")

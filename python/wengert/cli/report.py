@@ -96,8 +96,16 @@ def _worst_confusions(confusion: list[list[int]], classes: list[str]) -> list[st
     return [f"  {classes[a]} taken for {classes[b]}: {n}" for n, a, b in sorted(wrong, reverse=True)[:3]]
 
 
+def write_model(model: TableModel, folder: str) -> str:
+    """model.safetensors in ``folder``; its path."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "model.safetensors")
+    model.save(path)
+    return path
+
+
 def write(results: Results, folder: str) -> list[str]:
-    """model.safetensors, metrics.json and curves.png in ``folder``; their paths."""
+    """metrics.json and curves.png in ``folder``; their paths."""
     history = results.history
     metrics = {
         "wengert": _version.__version__,
@@ -114,13 +122,20 @@ def write(results: Results, folder: str) -> list[str]:
         "options": results.options,
         "history": [epoch._asdict() for epoch in history.epochs],
     }
-    picture = _curves(results)
-    os.makedirs(folder, exist_ok=True)
-    paths = [os.path.join(folder, name) for name in ("model.safetensors", "metrics.json", "curves.png")]
-    results.model.save(paths[0])
-    _files.write_whole(paths[1], (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode())
-    _files.write_whole(paths[2], picture)
+    text = json.dumps(_standard(metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    paths = [os.path.join(folder, name) for name in ("metrics.json", "curves.png")]
+    _files.write_whole(paths[0], text.encode())
+    _files.write_whole(paths[1], _curves(results))
     return paths
+
+
+def _standard(tree: Any) -> Any:
+    """Without the numbers that JSON does not have; null stands for them."""
+    if isinstance(tree, dict):
+        return {key: _standard(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_standard(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
 
 
 TRAIN, VALIDATION = "#3b6ea8", "#d1603d"

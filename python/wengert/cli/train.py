@@ -16,6 +16,7 @@ import numpy.typing as npt
 import wengert as wg
 from wengert import nn, optim
 from wengert.cli import report
+from wengert.cli.console import Signals
 from wengert.cli.data import Refused, infer, read_table, split
 from wengert.cli.model import TableModel
 
@@ -56,8 +57,8 @@ class History:
     interrupted: bool = False
 
 
-def train(chosen: argparse.Namespace) -> bool:
-    """Trains, reports and writes the files; whether Ctrl-C ended the training early."""
+def train(chosen: argparse.Namespace, signals: Signals) -> None:
+    """Trains, writes the model, and then all that is to be said about it."""
     _require_extra()
     started = time.perf_counter()
     table = read_table(chosen.data)
@@ -77,23 +78,32 @@ def train(chosen: argparse.Namespace) -> bool:
     fitting, validation, test = (Rows(model.scaled(x[i]), model.scaled_target(y[i]), y[i]) for i in parts)
     print(report.heading(table, schema, model, [len(part) for part in parts]), flush=True)
 
-    history = fit(model, fitting, validation, chosen, rng)
-    results = report.Results(
-        table.source, model, history, test.target, model.predictions(x[parts[2]]), [len(p) for p in parts],
-        {k: v for k, v in sorted(vars(chosen).items()) if k not in ("run", "out")}, time.perf_counter() - started,
-    )  # fmt: skip
-    print(report.summary(results))
-    for path in report.write(results, folder):
-        print(f"wrote {path}")
-    return history.interrupted
+    history = fit(model, fitting, validation, chosen, rng, signals)
+    path = report.write_model(model, folder)
+    try:
+        results = report.Results(
+            table.source, model, history, test.target, model.predictions(x[parts[2]]), [len(p) for p in parts],
+            {k: v for k, v in sorted(vars(chosen).items()) if k not in ("run", "out")}, time.perf_counter() - started,
+        )  # fmt: skip
+        print(report.summary(results))
+        for written in (path, *report.write(results, folder)):
+            print(f"wrote {written}")
+    except Exception as error:
+        raise Refused(f"the model is in {path}, but there is no report on it: {error}") from error
 
 
 def fit(
-    model: TableModel, train: Rows, validation: Rows, chosen: argparse.Namespace, rng: np.random.Generator
+    model: TableModel,
+    train: Rows,
+    validation: Rows,
+    chosen: argparse.Namespace,
+    rng: np.random.Generator,
+    signals: Signals,
 ) -> History:
     """Trains until the validation loss has not fallen for ``patience`` epochs; leaves the best weights in the model.
 
-    Refused if the loss stops being a number before there is anything worth keeping.
+    A signal ends the training; once it has ended, signals interrupt nothing any more. Refused if the loss stops being a
+    number before there is anything worth keeping.
     """
     from tqdm import tqdm
 
@@ -108,12 +118,14 @@ def fit(
     best = (np.inf, 0, model.state_dict())  # loss, epoch and weights in one, so that Ctrl-C cannot part them
     name = "accuracy" if model.schema.classes else "R²"
     often = 0.1 if sys.stderr.isatty() else 10  # seconds; a log file needs fewer lines than a terminal
-    bar = tqdm(total=chosen.epochs, unit="epoch", dynamic_ncols=True, mininterval=often)
+    bar = tqdm(total=chosen.epochs, unit="epoch", dynamic_ncols=True, mininterval=often, file=sys.stderr)
 
     def on_epoch(number: int, train_loss: float) -> bool:
         nonlocal best
         outputs = model.outputs(validation.x)
         loss, score = loss_of(outputs, validation.y).item(), report.score(outputs, validation.y)
+        if signals.received is not None:  # where Python could not raise it, as in a destructor
+            raise KeyboardInterrupt
         history.epochs.append(Epoch(train_loss, loss, score))
         bar.set_postfix_str(f"loss {train_loss:.4f}, validation {loss:.4f}, {name} {score:.4f}", refresh=False)
         bar.update()
@@ -132,10 +144,11 @@ def fit(
             model, train.x, train.y, loss_of, optimizer,
             batch_size=chosen.batch_size, epochs=chosen.epochs, seed=rng, on_epoch=on_epoch,
         )  # fmt: skip
+        signals.welcome = False
     except KeyboardInterrupt:
+        signals.welcome = False
         history.ended, history.interrupted = "interrupted", True
-    finally:
-        bar.close()
+    bar.close()
     _, history.best_epoch, weights = best
     if history.best_epoch == 0:
         if history.interrupted:

@@ -36,8 +36,8 @@ def fit(
     and ends the training by returning True; ``on_progress(batch, batches, loss)`` at most every ``interval`` seconds.
     Modules are in the modes that they were given, or all in training mode if the model itself was not, as after an
     ``eval()`` in a callback; afterwards they are in the modes of before. Ctrl-C is noticed within a tenth of a second,
-    between steps. Raises ValueError if x and y differ in rows or have
-    none.
+    between steps. Raises ValueError if x and y differ in rows or have none, TypeError for counts that are not whole
+    numbers.
 
     >>> import numpy as np, wengert as wg
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
@@ -52,8 +52,11 @@ def fit(
         raise ValueError(f"fit: x of shape {x.shape} and y of shape {y.shape} need the same number of rows")
     if len(x) == 0:
         raise ValueError("fit: no rows to learn from")
-    if batch_size < 1:
-        raise ValueError(f"fit: batch_size must be at least 1, got {batch_size}")
+    for name, count, least in (("batch_size", batch_size, 1), ("epochs", epochs, 0)):
+        if not isinstance(count, (int, np.integer)):
+            raise TypeError(f"fit: {name} must be a whole number, got {count!r}")
+        if count < least:
+            raise ValueError(f"fit: {name} must be at least {least}, got {count}")
     rng = np.random.default_rng(seed)
 
     @compile

@@ -19,7 +19,7 @@ Activation = Callable[[Any], Tensor]
 ACTIVATIONS: dict[str, Activation] = {
     "relu": _core.relu,
     "tanh": _core.tanh,
-    "gelu": _core.gelu,
+    "gelu": _functions.gelu,
     "silu": _core.silu,
     "sigmoid": _core.sigmoid,
     "leaky_relu": _functions.leaky_relu,
@@ -56,6 +56,8 @@ class Linear(Module):
     >>> wg.nn.Linear(3, 2, seed=0)(wg.zeros((5, 3))).shape
     (5, 2)
     """
+
+    matrices = ("weight",)
 
     def __init__(
         self,
@@ -109,6 +111,9 @@ class Sequential(Module):
             raise IndexError(f"layer {i} of a Sequential of {len(self)}")
         layer: Callable[[Any], Any] = getattr(self, str(i % len(self)))
         return layer
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [(str(i), self[i]) for i in range(len(self))]
 
 
 class MLP(Module):

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from wengert import _core
 from wengert._tape import calling
@@ -30,6 +29,11 @@ class _Training:
         vars(module)["training"] = value
 
 
+class StateDict(dict[str, Any]):
+    """A ``state_dict`` of a module: a dict, whose type says that matrices are laid out as here. :func:`wengert.save`
+    writes that into the file, and :func:`wengert.load` reads it back."""
+
+
 class Module:
     """The base of all layers and models: assign tensors and modules to attributes and write ``forward``.
 
@@ -46,6 +50,7 @@ class Module:
     """
 
     training = _Training()
+    matrices: tuple[str, ...] = ()  # own weights of shape (in, out), which PyTorch keeps as (out, in)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What calling the module computes; every subclass writes its own."""
@@ -107,20 +112,29 @@ class Module:
         for p in self.parameters():
             p.grad = None
 
-    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """A copy of all parameters and buffers by path. Training on does not change it.
+    def state_dict(self) -> StateDict:
+        """A copy of all parameters and buffers by path, as NumPy arrays. Training on does not change it.
 
         >>> import wengert as wg
         >>> {name: a.shape for name, a in wg.nn.Linear(3, 2).state_dict().items()}
         {'weight': (3, 2), 'bias': (2,)}
         """
-        return {path: np.array(t.detach().numpy()) for path, t in self._named_tensors()}
+        return StateDict({path: np.array(t.detach().numpy()) for path, t in self._named_tensors()})
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, layout: str | None = None) -> None:
         """Puts the values of a ``state_dict`` back; dtypes are converted.
 
-        Raises ValueError, with nothing changed, if a shape differs or (unless ``strict`` is off) if names are
-        missing or unknown.
+        ``layout`` says how the weights of :class:`Linear` layers lie in the state: "wengert", (in, out), or "torch",
+        (out, in), which are transposed. It may be left out for what ``state_dict`` or :func:`wengert.load` of a saved
+        one returned, and where a weight that is not square shows it.
+        Raises ValueError, with nothing changed, if a shape differs, if (unless ``strict`` is off) names are missing or
+        unknown, or if the layout cannot be told.
+
+        >>> import numpy as np, wengert as wg
+        >>> model = wg.nn.Linear(2, 2, bias=False)
+        >>> model.load_state_dict({"weight": np.array([[1.0, 2.0], [3.0, 4.0]])}, layout="torch")
+        >>> model([1.0, 0.0]).tolist()
+        [1.0, 3.0]
         """
         own = dict(self._named_tensors())
         missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
@@ -129,25 +143,52 @@ class Module:
                     if names]  # fmt: skip
             raise ValueError(f"load_state_dict: {type(self).__name__} and the state differ: {'; '.join(told)}")
         new = {path: asarray(state[path]).detach().astype(t.dtype) for path, t in own.items() if path in state}
+        matrices = {
+            f"{path}.{name}".lstrip(".") for path, m in self.named_modules() for name in m.matrices
+        } & new.keys()
+        if _layout(state, {path: (own[path].shape, new[path].shape) for path in matrices}, layout) == "torch":
+            new.update({path: new[path].T for path in matrices})
         for path, value in new.items():
             if value.shape != own[path].shape:
+                turned = path in matrices and layout is None and value.shape == own[path].shape[::-1]
                 raise ValueError(
                     f"load_state_dict: {path} has shape {own[path].shape} in {type(self).__name__}, "
-                    f"{value.shape} in the state"
+                    f"{value.shape} in the state" + ("; if it comes from PyTorch, say layout='torch'" if turned else "")
                 )
         for path, value in new.items():
             own[path].assign(value)
 
     def __repr__(self) -> str:
         inside = self.extra_repr()
-        for path, child in self.named_modules():
-            if path and not self._within_child(path):
-                inside += f"\n  {path}: " + repr(child).replace("\n", "\n  ")
+        for path, part in self.parts():
+            shown = repr(part) if isinstance(part, Module) else getattr(part, "__name__", repr(part))
+            inside += f"\n  {path}: " + shown.replace("\n", "\n  ")
         return f"{type(self).__name__}({inside}\n)" if "\n" in inside else f"{type(self).__name__}({inside})"
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """What ``repr`` shows below the module, by path: the modules directly below."""
+        return [(path, m) for path, m in self.named_modules() if path and not self._within_child(path)]
 
     def extra_repr(self) -> str:
         """What ``repr`` shows between the brackets, before the children."""
         return ""
+
+
+def _layout(state: Mapping[str, Any], shapes: dict[str, tuple[Any, Any]], layout: str | None) -> str:
+    """How matrices lie in a state, given the shapes that they have and come with; ValueError where nothing tells."""
+    if layout not in (None, "wengert", "torch"):
+        raise ValueError(f"load_state_dict: layout must be 'wengert' or 'torch', got {layout!r}")
+    if layout is not None:
+        return layout
+    foreign = any(type(value).__module__.partition(".")[0] == "torch" for value in state.values())
+    square = [path for path, (own, given) in shapes.items() if own == given == own[::-1]]
+    told = (isinstance(state, StateDict) and not foreign) or len(square) < len(shapes)
+    if square and not told:
+        raise ValueError(
+            f"load_state_dict: {square[0]} is square, so its shape does not tell whether it is (in, out), as here, or "
+            "(out, in), as in PyTorch: say layout='wengert' or layout='torch'"
+        )
+    return "wengert"
 
 
 def _walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
