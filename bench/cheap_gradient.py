@@ -24,6 +24,7 @@ from typing import Any
 for library in ("WENGERT", "OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+import fair
 import numpy as np
 
 import wengert as wg
@@ -134,6 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    print(*fair.conditions(), sep="\n")
     lines = [
         "| program | value, µs | (value + gradient) / value | aim | not compiled: value, µs | ratio |",
         "|---|---:|---:|---:|---:|---:|",
