@@ -120,7 +120,7 @@ bool matches(const Signature& s, PyObject* o, Bound& bound) {
       if (is_tensor(o)) {
         const Value* v = reinterpret_cast<PyTensor*>(o)->value;
         if (v->dtype != s.dtype || !(v->shape == s.shape)) return false;
-        bound.pointers.push_back(v->data);
+        bound.pointers.push_back(unwrap(o).data<void>());
         bound.readers.add(static_cast<const engine::Node*>(v)->buffer);
         return true;
       }
@@ -138,7 +138,7 @@ bool matches(const Signature& s, PyObject* o, Bound& bound) {
       }
       Tensor t = to_tensor(o);  // other strides, byte orders or integer widths
       if (t.dtype() != s.dtype || !(t.shape() == s.shape)) return false;
-      bound.pointers.push_back(t.get()->data);
+      bound.pointers.push_back(t.data<void>());
       bound.converted.push_back(std::move(t));
       return true;
     }

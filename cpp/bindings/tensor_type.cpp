@@ -168,6 +168,14 @@ PyObject* get_shape(PyObject* self, void*) {
     for (int i = 0; i < s.ndim(); ++i) PyTuple_SET_ITEM(t, i, PyLong_FromLongLong(s[i]));
   return t;
 }
+PyObject* get_transpose(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor x = unwrap(self);
+    if (x.ndim() == 2) return wrap(transpose(x));
+    const std::vector<index_t> axes = all_axes(x);
+    return wrap(permute(x, std::vector<index_t>(axes.rbegin(), axes.rend())));
+  });
+}
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(value_of(self)->shape.ndim()); }
 PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(value_of(self)->shape.size()); }
 PyObject* get_dtype(PyObject* self, void*) {
@@ -257,6 +265,7 @@ PyObject* method_detach(PyObject* self, PyObject*) {
 
 PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "The size of each axis.", nullptr},
+    {"T", get_transpose, nullptr, "The transpose: axes in reverse order. A matrix's is made when it is read.", nullptr},
     {"ndim", get_ndim, nullptr, "The number of axes.", nullptr},
     {"size", get_size, nullptr, "The number of elements.", nullptr},
     {"dtype", get_dtype, nullptr, "float32, float64, int64 or bool, as a NumPy dtype.", nullptr},

@@ -165,7 +165,7 @@ struct ProgramBuilder {
 
   void fold_constants() {
     for (Instr& c : code) {
-      if (c.out < 0 || !val(c.out).node || !val(c.out).node->data) continue;
+      if (c.out < 0 || !val(c.out).node || !val(c.out).node->memory) continue;
       const bool all = std::all_of(c.in.begin(), c.in.end(),
                                    [&](int v) { return v < 0 || vals[static_cast<std::size_t>(base(v))].constant; });
       if (!all || c.in.empty()) continue;

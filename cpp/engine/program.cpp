@@ -67,10 +67,10 @@ bool Program::changes_leaves() const { return !written_.empty() || !grad_clears_
 
 void Program::bind(const void* const* arguments) {
   for (const Tensor& leaf : written_) writable_data(leaf);
-  for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.get()->data;
+  for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.data<void>();
   for (auto [slot, k] : arguments_) slots_[static_cast<std::size_t>(slot)] = const_cast<void*>(arguments[k]);
   for (auto& [slot, leaf] : grad_reads_)
-    if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = node(leaf)->adjoint->data;
+    if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = handle(node(leaf)->adjoint).data<void>();
   for (Output& o : outputs_) {
     o.current = {};
     for (Tensor& t : o.pool) {
@@ -91,7 +91,7 @@ void Program::bind(const void* const* arguments) {
       else
         o.pool.back() = o.current;
     }
-    slots_[static_cast<std::size_t>(o.slot)] = o.current.get()->data;
+    slots_[static_cast<std::size_t>(o.slot)] = o.current.data<void>();
   }
 }
 

@@ -13,7 +13,10 @@ namespace {
 enum : index_t { ta = 1, tb = 2 };
 
 struct MatMul final : Op {
-  MatMul() : Op("matmul", 3) { long_from = index_t{1} << 18; }
+  MatMul() : Op("matmul", 3) {
+    long_from = index_t{1} << 18;
+    takes_turned = true;
+  }
 
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
@@ -22,9 +25,11 @@ struct MatMul final : Op {
     for (int i = 2; i < so.ndim(); ++i) batches *= so.back(i);
     dispatch(out.dtype, [&]<class T>(T) {
       const auto product = [&](index_t b) {
-        kernels::MatMul<T> mm{in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(0), sb.back(0), n};
-        mm.trans_a = p.word & ta;
-        mm.trans_b = p.word & tb;
+        const bool a_turned = in[0].turned, b_turned = in[1].turned;
+        kernels::MatMul<T> mm{
+            in[0].as<T>(), in[1].as<T>(), out.as<T>(), m, n, k, sa.back(a_turned), sb.back(b_turned), n};
+        mm.trans_a = bool(p.word & ta) != a_turned;
+        mm.trans_b = bool(p.word & tb) != b_turned;
         // The offset of this batch in each operand, whose batch axes may be 1 or absent.
         index_t rest = b, at_a = 0, at_b = 0, stride_a = m * k, stride_b = k * n;
         for (int i = 2; i < so.ndim(); ++i) {

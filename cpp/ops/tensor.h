@@ -116,11 +116,13 @@ struct Value {
   bool weak : 1 = false;      // came from a Python or C++ number: takes the dtype of its partner
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
+  bool turned : 1 = false;    // a matrix whose memory holds its transpose, until somebody but a product reads it
   std::uint32_t epoch = 0;    // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   Shape shape;
-  void* data = nullptr;
+  void* memory = nullptr;  // the elements in order, but for a turned matrix: see Tensor::data
 };
 namespace engine {
+void lay_out(Value*);             // gives a turned matrix memory of its own, row by row
 void drop(Value*) noexcept;       // nothing refers to it
 void drop_data(Value*) noexcept;  // nothing reads its data
 // Gives up a reference: Value::ref or Value::reader.
@@ -166,7 +168,8 @@ class Tensor {
   bool requires_grad() const { return v_->requires_grad; }
   template <class T>
   T* data() const {
-    return static_cast<T*>(v_->data);
+    if (v_->turned) engine::lay_out(v_);
+    return static_cast<T*>(v_->memory);
   }
 
  private:
@@ -179,6 +182,7 @@ struct Array {
   void* data;
   const Shape* shape;
   DType dtype;
+  bool turned = false;  // the memory holds the transpose; only for ops that say so
   template <class T>
   T* as() const {
     return static_cast<T*>(data);
@@ -269,6 +273,8 @@ struct Op {
   const char* name;
   unsigned reads = 0;  // operands (bit k) and result (reads_output) that the rules read
   bool alias = false;  // the result is operand 0's memory under another shape
+  bool turns = false;  // the result is operand 0, a matrix, transposed: that memory again, until somebody reads it
+  bool takes_turned = false;  // `run` reads turned matrices as they lie
   bool differentiable = true;
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state

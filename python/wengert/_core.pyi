@@ -16,6 +16,8 @@ class TensorBase:
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
+    def T(self) -> Tensor: ...
+    @property
     def ndim(self) -> int: ...
     @property
     def size(self) -> int: ...
@@ -186,7 +188,6 @@ def kernel_matmul(
     trans_a: bool = False,
     trans_b: bool = False,
     out: npt.NDArray[Any] | None = None,
-    accumulate: bool = False,
     bias: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[Any]: ...
 def kernel_reduce(

@@ -53,11 +53,6 @@ class Tensor(_core.TensorBase):
         """The values as another dtype; differentiable between float32 and float64."""
         return _core.cast(self, dtype)
 
-    @property
-    def T(self) -> Tensor:
-        """The transpose: axes in reverse order."""
-        return _core.permute(self, list(range(self.ndim))[::-1])
-
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`wengert.sum`."""
         from wengert import _reductions
