@@ -89,6 +89,7 @@ def programs() -> list[Program]:
         Program("worked example, 10⁵ numbers", lambda x: worked_example(x).sum(), (normal(100_000) * 0.1,)),
         network(32, 4, 64, 64, 2),
         network(64, 64, 64, 10),
+        network(48, 40, 80, 80, 6),
         network(128, 784, 256, 10),
         network(256, 512, 512, 512, 10),
         Program("logsumexp chain, 256 × 100", logsumexp_chain, (normal(256, 100),)),

@@ -108,6 +108,15 @@ def test_a_product_with_a_transpose_makes_no_copy_of_it() -> None:
     assert turned.T.numpy().ctypes.data == a.numpy().ctypes.data
 
 
+def test_compiled_products_with_transposes_make_none() -> None:
+    a, b = wg.tensor(matrix((30, 20))), wg.tensor(matrix((30, 9)))
+    for f in (lambda a, b: a.T @ b, lambda a, b: b.T @ a.T.T, lambda a, b: wg.tanh(a.T @ b).T @ a.T):
+        compiled = wg.compile(f)
+        compiled(a, b)
+        assert np.array_equal(compiled(2.0 * a, b).numpy(), f(2.0 * a, b).numpy())
+        assert "permute" not in str(compiled), compiled
+
+
 def test_gradients_through_transposes() -> None:
     x = wg.tensor(matrix((4, 3)))
     for f in (
@@ -133,6 +142,10 @@ def test_a_transpose_keeps_its_values_when_the_leaf_changes() -> None:
         p.assign(np.zeros((5, 3)))
         assert np.array_equal(t.numpy(), old.T) and np.array_equal(view, old)
         assert not p.T.numpy().any()
+    lent = old.copy()
+    t = wg.asarray(lent).T
+    lent[:] = 0
+    assert np.array_equal(t.numpy(), old.T)
     free = wg.tensor(old)
     t = free.T
     t.assign(np.zeros((3, 5)))
@@ -150,6 +163,7 @@ def test_compiled_steps_change_leaves_between_transposes() -> None:
     compiled, x, want = wg.compile(step), matrix((4, 3)), matrix((3, 2))
     for _ in range(3):
         first, second = compiled(x)
+        assert "permute" in str(compiled)  # the leaf is written between the transposition and the product
         assert np.allclose(first.numpy(), x @ want) and np.allclose(second.numpy(), x @ want * 2)
         want = want * 2
 

@@ -379,75 +379,101 @@ PyTypeObject* make_compiled_type() {
   return type;
 }
 
+// The n rows of `from` that `index` names, one after the other. Their elements are only moved, so those of 8 bytes may
+// be taken for doubles.
+void gather_rows(const Tensor& from, const index_t* index, index_t n, const Tensor& to) {
+  const index_t width = to.size() / n, bytes = size_of(to.dtype());
+  if (bytes == 4) return kernels::table<float>().gather(from.data<float>(), index, to.data<float>(), n, width);
+  if (bytes == 8) return kernels::table<double>().gather(from.data<double>(), index, to.data<double>(), n, width);
+  for (index_t i = 0; i < n; ++i)
+    std::memcpy(to.data<char>() + i * width * bytes, from.data<char>() + index[i] * width * bytes,
+                static_cast<std::size_t>(width * bytes));
+}
+
+double loss_of(const std::vector<Tensor>& results) {
+  if (results.empty() || results[0].size() != 1)
+    throw std::invalid_argument("fit: a training step must return its loss, one number");
+  const Tensor& t = results[0];
+  return t.dtype() == DType::f32 ? double{*t.data<float>()} : *cast(t, DType::f64).data<double>();
+}
+
 // One pass over the rows of `arrays` in the given order, batch by batch, without coming back to Python but to record a
 // new batch size, to report, and to look for Ctrl-C. Returns the first result of each batch, which is one number.
 Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, const Tensor& order, index_t batch_size,
              const py::object& report, double interval) {
   using Clock = std::chrono::steady_clock;
   State& state = *reinterpret_cast<PyCompiled*>(compiled.ptr())->state;
+  const index_t* const at = order.data<index_t>();
   const index_t rows = order.size(), batches = (rows + batch_size - 1) / batch_size;
   for (const Tensor& a : arrays)
     if (a.ndim() == 0) throw std::invalid_argument("fit: data need rows, got a 0-d array");
   for (index_t i = 0; i < rows; ++i)
     for (const Tensor& a : arrays)
-      if (const index_t row = order.data<index_t>()[i]; row < 0 || row >= a.shape()[0])
+      if (const index_t row = at[i]; row < 0 || row >= a.shape()[0])
         throw std::out_of_range("fit: row " + std::to_string(row) + " of " + std::to_string(a.shape()[0]));
   Tensor losses = empty(DType::f64, {batches});
-  std::vector<Tensor> batch;
+  std::vector<Tensor> batch, results;
   std::vector<py::object> wrapped;
+  std::vector<PyObject*> args;
   Bound bound;
   std::shared_ptr<engine::Program> program;
-  auto last_report = Clock::now(), last_look = last_report;
-  for (index_t b = 0; b < batches; ++b) {
-    const index_t first = b * batch_size, n = std::min(batch_size, rows - first);
+  const auto next_batch = [&](index_t b) {
+    for (std::size_t k = 0; k < arrays.size(); ++k)
+      gather_rows(arrays[k], at + b * batch_size, batch[k].shape()[0], batch[k]);
+  };
+  auto last_report = Clock::now(), last_look = last_report, now = last_report;
+  for (index_t b = 0; b < batches;) {
+    const index_t n = std::min(batch_size, rows - b * batch_size);
     if (batch.empty() || batch[0].shape()[0] != n) {
       batch.clear();
       wrapped.clear();
+      args.clear();
       program = nullptr;
       for (const Tensor& a : arrays) {
         Shape shape = a.shape();
         shape[0] = n;
         batch.push_back(empty(a.dtype(), shape));
         wrapped.push_back(py::reinterpret_steal<py::object>(wrap(batch.back())));
+        args.push_back(wrapped.back().ptr());
       }
     }
-    for (std::size_t k = 0; k < arrays.size(); ++k) {
-      const auto width = static_cast<std::size_t>(batch[k].size() / n * size_of(batch[k].dtype()));
-      for (index_t i = 0; i < n; ++i)
-        std::memcpy(batch[k].data<char>() + static_cast<std::size_t>(i) * width,
-                    arrays[k].data<char>() + static_cast<std::size_t>(order.data<index_t>()[first + i]) * width, width);
-    }
-    std::vector<PyObject*> args;
-    for (const py::object& o : wrapped) args.push_back(o.ptr());
     const auto n_args = static_cast<Py_ssize_t>(args.size());
-    std::vector<Tensor> results;
     if (!program)
       if (const auto entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
     if (program) {
+      // A turn is worth some short steps.
       const Turn turn(state, *program);
-      program->run(bound.pointers.data(), results);
+      const index_t last = n == batch_size ? rows / batch_size : batches;
+      const auto end = now + std::chrono::microseconds(50);
+      do {
+        next_batch(b);
+        program->run(bound.pointers.data(), results);
+        losses.data<double>()[b] = loss_of(results);
+        now = Clock::now();
+      } while (++b < last && now < end);
     } else {
+      next_batch(b);
       const auto right = alone();
       py::object out = py::reinterpret_steal<py::object>(record(state, args.data(), n_args, nullptr));
+      results.clear();
       describe(out.ptr(), [&](PyObject* o) {
         results.push_back(unwrap(o));
         return results.back();
       });
+      losses.data<double>()[b] = loss_of(results);
+      ++b;
+      now = Clock::now();
     }
-    if (results.empty() || results[0].size() != 1)
-      throw std::invalid_argument("fit: a training step must return its loss, one number");
-    losses.data<double>()[b] = *cast(results[0], DType::f64).data<double>();
     {
       const engine::Unlocked turn;
     }  // for other threads, whatever the length of a step
-    const auto now = Clock::now();
     if (now - last_look > std::chrono::milliseconds(50)) {
       last_look = now;
       if (PyErr_CheckSignals()) throw py::error_already_set();
     }
     if (!report.is_none() && std::chrono::duration<double>(now - last_report).count() >= interval) {
       last_report = now;
-      report(b + 1, batches, losses.data<double>()[b]);
+      report(b, batches, losses.data<double>()[b - 1]);
     }
   }
   return losses;

@@ -34,14 +34,16 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   const bool on_tape = differentiate || (state.tape && state.tape->keep);
   if (!op.takes_turned && !op.turns) lay_out(op, inputs);
 
-  const bool shares = op.alias || op.turns;
+  // Borrowed memory may change before somebody reads the transpose.
+  const bool turns = op.turns && !inputs[0].get()->borrowed;
+  const bool shares = op.alias || turns;
   Tensor out = engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, shares ? &inputs[0] : nullptr);
   engine::Node* n = engine::node(out);
   n->word = word;
   n->attrs = std::move(attrs);
   const std::uint32_t before = engine::epoch();
   bool stale = false;
-  if (op.turns) {
+  if (turns) {
     n->turned = !inputs[0].get()->turned && n->shape[0] > 1 && n->shape[1] > 1;
   } else if (!op.alias) {
     constexpr std::size_t few = 8;

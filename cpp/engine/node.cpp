@@ -168,7 +168,7 @@ void lay_out(Node* n, bool may_unlock) {
     });
   }
   if (!n->turned) return dense->release();  // another thread was faster
-  n->turned = n->borrowed = false;
+  n->turned = false;
   n->buffer = dense;
   n->memory = dense->data();
   lies->release();

@@ -178,6 +178,28 @@ struct ProgramBuilder {
     }
   }
 
+  // Products read a matrix as it lies instead of its transpose, as long as no leaf was written in between.
+  void fold_transposes() {
+    struct Source {
+      int v = -1, version = 0;
+    };
+    std::vector<Source> transposed(vals.size());
+    std::vector<int> version(vals.size(), 0);
+    const auto version_of = [&](int v) -> int& { return version[static_cast<std::size_t>(base(v))]; };
+    for (Instr& c : code) {
+      if (c.dead) continue;
+      for (std::size_t k = 0; is_matmul(*c.op) && k < 2; ++k)
+        for (int& v = c.in[k]; v >= 0; c.word = matmul_turning(c.word, k)) {
+          const Source from = transposed[static_cast<std::size_t>(v)];
+          if (from.v < 0 || version_of(from.v) != from.version) break;
+          v = from.v;
+        }
+      if (c.op->turns) transposed[static_cast<std::size_t>(c.out)] = {c.in[0], version_of(c.in[0])};
+      for (std::size_t k = 0; k < c.in.size(); ++k)
+        if (c.op->writes_to(k) && c.in[k] >= 0) ++version_of(c.in[k]);
+    }
+  }
+
   // Equal operations on equal operands give equal results, as long as no leaf was written in between.
   void merge_equal() {
     std::vector<int> version(vals.size(), 0), same(vals.size());
@@ -586,6 +608,7 @@ struct ProgramBuilder {
     read_tape();
     protect_aliases();
     fold_constants();
+    fold_transposes();
     merge_equal();
     drop_dead();
     fold_epilogues();

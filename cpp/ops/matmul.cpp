@@ -138,6 +138,7 @@ const MatMul matmul_op;
 
 bool is_matmul(const Op& op) { return &op == &matmul_op; }
 std::pair<bool, bool> matmul_flags(index_t word) { return {word & ta, word & tb}; }
+index_t matmul_turning(index_t word, std::size_t k) { return word ^ (k == 0 ? ta : tb); }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   if (a.dtype() != b.dtype() || !is_float(a.dtype())) {
