@@ -441,10 +441,10 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     if (!program)
       if (const auto entry = find(state, args.data(), n_args, nullptr, bound)) program = entry->program;
     if (program) {
-      // A turn is worth some short steps.
+      // A turn is worth some short steps, unless a report is due earlier.
       const Turn turn(state, *program);
       const index_t last = n == batch_size ? rows / batch_size : batches;
-      const auto end = now + std::chrono::microseconds(50);
+      const auto end = now + std::chrono::duration<double>(report.is_none() ? 5e-5 : std::min(5e-5, interval));
       do {
         next_batch(b);
         program->run(bound.pointers.data(), results);
