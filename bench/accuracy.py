@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import fair  # noqa: F401  before NumPy
 import numpy as np
 from scipy import special
 

@@ -24,6 +24,7 @@ from typing import Any
 for library in ("WENGERT", "OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+import fair
 import numpy as np
 
 import wengert as wg
@@ -88,6 +89,7 @@ def programs() -> list[Program]:
         Program("worked example, 10⁵ numbers", lambda x: worked_example(x).sum(), (normal(100_000) * 0.1,)),
         network(32, 4, 64, 64, 2),
         network(64, 64, 64, 10),
+        network(48, 40, 80, 80, 6),
         network(128, 784, 256, 10),
         network(256, 512, 512, 512, 10),
         Program("logsumexp chain, 256 × 100", logsumexp_chain, (normal(256, 100),)),
@@ -134,6 +136,7 @@ def main() -> int:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    print(*fair.conditions(), sep="\n")
     lines = [
         "| program | value, µs | (value + gradient) / value | aim | not compiled: value, µs | ratio |",
         "|---|---:|---:|---:|---:|---:|",

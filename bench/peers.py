@@ -1,6 +1,6 @@
 """Wengert beside its peers, in one run, on one pinned core.
 
-    python bench/peers.py train | ops | elementwise | matmul | footprint | all
+    python bench/peers.py train | fit | ops | elementwise | matmul | footprint | all
                           [--repeats 9] [--only TEXT] [--least] [--bench-kernels PROGRAM]
                           [--write PAGE.md ...] [--pictures FOLDER]
 
@@ -22,7 +22,9 @@ import time
 import warnings
 from pathlib import Path
 
+import fair
 from race import tables, timing  # before NumPy and friends: it takes one core, one thread
+from race.epochs import fit
 from race.footprint import footprint
 from race.kernels import elementwise, matmul
 from race.ops import ops
@@ -30,7 +32,7 @@ from race.training import train
 
 import wengert as wg
 
-COMMANDS = {f.__name__: f for f in (train, ops, elementwise, matmul, footprint)}
+COMMANDS = {f.__name__: f for f in (train, fit, ops, elementwise, matmul, footprint)}
 BENCH_KERNELS = Path(__file__).resolve().parents[1] / "build/bench/bench/bench_kernels"
 
 
@@ -55,7 +57,7 @@ def main():
     timing.least = args.least
     warnings.simplefilter("ignore")
     heading = tables.run_description(f"{'least' if args.least else 'median'} of {args.repeats} alternating repeats")
-    print(f"wengert {wg.__version__}; {heading}")
+    print(f"wengert {wg.__version__}; {heading}", *fair.conditions(), sep="\n")
     start = time.perf_counter()
     for name, command in COMMANDS.items():
         if args.what in (name, "all"):

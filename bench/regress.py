@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import fair  # before NumPy
+
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ROOT / "bench" / "baseline.json"
 BUILD = ROOT / "build" / "bench"
@@ -124,6 +126,7 @@ def guard_against_numpy():
         ("sum of 4096", 1.5, lambda: wg.sum(tv), lambda: np.sum(v)),
         ("a + b of 8", 1.5, lambda: ts + tt, lambda: s + t),
     ]
+    print(*fair.conditions(), sep="\n")
     good = True
     for name, limit, ours, numpys in cases:
         ratio = ratio_to_numpy(ours, numpys)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import fair
 import numpy as np
 
 import wengert as wg
@@ -55,6 +56,7 @@ def seconds(f: Callable[[], object], times: int) -> float:
 
 
 def main(words: list[str]) -> None:
+    print(*fair.conditions(), sep="\n")
     print(f"{'case':28s} {'1 thread, us':>12s} {'2 threads':>10s} {'ratio':>6s}")
     for name, f in cases():
         if words and not any(w in name for w in words):

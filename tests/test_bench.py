@@ -13,6 +13,7 @@ import pytest
 import wengert
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "bench"))  # its modules import one another
 
 
 def load(name):
@@ -54,8 +55,9 @@ def test_guard_measures_ratios(regress):
     assert 2 < regress.ratio_to_numpy(slow, quick) < 8
 
 
-def run_bench(script, *arguments):
-    env = {**os.environ, "PYTHONPATH": str(Path(wengert.__file__).parents[1])}
+def run_bench(script, *arguments, **variables):
+    """Runs a script of bench/, with these environment variables besides."""
+    env = {**os.environ, "PYTHONPATH": str(Path(wengert.__file__).parents[1]), **variables}
     return subprocess.run(
         [sys.executable, ROOT / "bench" / script, *arguments], capture_output=True, text=True, env=env
     )
@@ -72,6 +74,40 @@ def test_contenders_in_training_agree(tmp_path):
     text = page.read_text()
     assert text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text
     assert "| 4-64-64-2 tanh, mse, 32 | " in text and "Losses after 4 and after 100 steps agree to 1e-5" in text
+
+
+def test_whole_epochs_are_raced():
+    """With JAX installed, losses must agree with those of its scan."""
+    result = run_bench("peers.py", "fit", "--only", "13-64-1", "--repeats", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"^whole epoch, ms +wengert", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "bench").glob("*.py") if p.name != "fair.py"))
+def test_no_benchmark_runs_openblas_on_kernels_for_another_processor(script):
+    """Imported, each leaves the environment clean, for its children too, before NumPy is there to read it."""
+    code = f"""
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy" and any(v in os.environ for v in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")):
+            sys.exit("NumPy is imported with them")
+sys.meta_path.insert(0, Watch())
+sys.path.insert(0, {str(ROOT / "bench")!r})
+import {script.removesuffix(".py")}
+assert "OPENBLAS_CORETYPE" not in os.environ and "OPENBLAS_L2_SIZE" not in os.environ
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(wengert.__file__).parents[1])}
+    env |= {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "262144"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert result.returncode == 0, result.stderr
+
+
+def test_conditions_name_kernels_and_threads():
+    result = run_bench("peers.py", "matmul", "--only", "8×8×8 float32", "--repeats", "1", OPENBLAS_CORETYPE="Haswell")
+    assert result.returncode == 0, result.stdout + result.stderr
+    numpys = next(line for line in result.stdout.splitlines() if line.startswith("numpy: "))
+    assert re.fullmatch(r"numpy: \w+ \S+ with \w+ kernels, 1 thread", numpys), numpys
 
 
 def test_page_without_a_place_for_the_table_is_refused(tmp_path):

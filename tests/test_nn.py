@@ -486,3 +486,33 @@ def test_values_of_torch_are_never_taken_for_ours():
     expected = model.weight.tolist()
     model.load_state_dict(state, layout="torch")
     assert model.weight.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("width", [1, 3, 17])
+def test_fit_takes_the_rows_of_each_batch_whatever_their_type(dtype, width):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((23, 2)), (rng.uniform(-2, 2, (23, width)) * 3).astype(dtype)
+
+    def loss(out, batch_y):
+        return (out.sum() * wg.where(batch_y != 0, batch_y, -1.0).sum(axis=0) * np.arange(1.0, width + 1)).mean()
+
+    def trained(train):
+        model = wg.nn.MLP([2, width], dtype="float64", seed=0)
+        return train(model, wg.optim.SGD(model.parameters(), lr=1e-3))
+
+    def by_hand(model, optimizer):
+        means, order = [], np.random.default_rng(5)
+        for _ in range(2):
+            rows, total = order.permutation(23), 0.0
+            for at in np.split(rows, [8, 16]):
+                optimizer.zero_grad()
+                value = loss(model(x[at]), wg.tensor(y[at]))
+                value.backward()
+                optimizer.step()
+                total += value.item() * len(at)
+            means.append(total / 23)
+        return means
+
+    got = trained(lambda model, opt: wg.nn.fit(model, x, y, loss, opt, batch_size=8, epochs=2, seed=5))
+    assert got == pytest.approx(trained(by_hand), rel=1e-12)

@@ -1,10 +1,13 @@
 """What bench/peers.py is made of. Importing it, before NumPy and friends, takes one core and one thread for everybody.
 
 timing: alternating repeats, and what the machine can do; tables: what is shown, written and drawn; nets: training
-steps in every library; training, ops, kernels, footprint: the races; child: what is measured in a fresh process.
+steps in every library; training, epochs, ops, kernels, footprint: the races; child: what is measured in a fresh
+process.
 """
 
 import os
+
+import fair  # noqa: F401  before NumPy
 
 CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
 if hasattr(os, "sched_setaffinity"):

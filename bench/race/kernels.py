@@ -99,11 +99,14 @@ SHAPES = [  # m, k, n
     (256, 256, 10), (256, 256, 256), (256, 784, 512), (384, 384, 384), (512, 512, 512), (512, 16, 512),
     (784, 64, 128), (1000, 10, 1000), (1024, 64, 64), (1024, 1024, 1), (1024, 1024, 1024),
 ]  # fmt: skip
-TRANSPOSED = [(32, 784, 128), (128, 128, 128), (512, 512, 512)]
+TRANSPOSED = [
+    (1, 300, 700), (31, 33, 35), (32, 784, 128), (48, 96, 7), (64, 64, 10), (128, 128, 128), (256, 64, 16),
+    (256, 256, 3), (512, 512, 512), (1000, 10, 1000),
+]  # fmt: skip
 
 
 def matmul(args):
-    """GFLOP/s of products, of both float types and of transposed operands."""
+    """GFLOP/s of products, of both float types and of transposed operands, as people write them: A.T @ B."""
     cases = [(shape, "") for shape in SHAPES] + [(s, flag) for s in TRANSPOSED for flag in (" Aᵀ", " Bᵀ")]
     drawn = {}
     for dtype in ("float32", "float64"):
@@ -136,7 +139,7 @@ def summary(key, title, times, rates, aims, measured):
     for case, row in rates.items():
         table.add(case, [*(f"{row[n]:.3g}" for n in names), f"{ratios[case]:.2f}×"], aims[case])
     mean = statistics.geometric_mean(ratios.values())
-    table.add("geometric mean", [*("" for _ in names), f"{mean:.3f}×"], [at_least(mean, 1.15)])
+    table.add("geometric mean", [*("" for _ in names), f"{mean:.3f}×"], [at_least(mean, 1.25)])
     table.note = f"Peak {measured[0] / 1e9:.0f} GFLOP/s ({measured[1]})."
     table.show()
 
@@ -146,17 +149,18 @@ def products(shape, flag, dtype):
     ta, tb = "A" in flag, "B" in flag
     a = rng.standard_normal((k, m) if ta else (m, k)).astype(dtype)
     b = rng.standard_normal((n, k) if tb else (k, n)).astype(dtype)
-    case = {
-        OURS: bound(wg._core.matmul, wg.tensor(a), wg.tensor(b), ta, tb),
-        "NumPy": bound(np.matmul, a.T if ta else a, b.T if tb else b),
-    }
+    product = {
+        (False, False): lambda a, b: a @ b,
+        (True, False): lambda a, b: a.T @ b,
+        (False, True): lambda a, b: a @ b.T,
+    }[ta, tb]
+    case = {OURS: bound(product, wg.tensor(a), wg.tensor(b)), "NumPy": bound(product, a, b)}
     if torch := optional("torch"):
-        pa, pb = torch.tensor(a), torch.tensor(b)
-        case["PyTorch"] = bound(torch.matmul, pa.T if ta else pa, pb.T if tb else pb)
+        case["PyTorch"] = bound(product, torch.tensor(a), torch.tensor(b))
     if jax := optional("jax"):
         jax.config.update("jax_enable_x64", True)
         ja, jb = jax.numpy.asarray(a), jax.numpy.asarray(b)
-        jitted = jax.jit(lambda x, y: (x.T if ta else x) @ (y.T if tb else y))
+        jitted = jax.jit(product)
         case["JAX jit"] = lambda: jitted(ja, jb).block_until_ready()
     return case
 

@@ -216,11 +216,12 @@ def activation_in(np_like, name):
     return np_like.tanh if name == "tanh" else lambda z: np_like.maximum(z, 0)
 
 
-def jax_jit(net):
+def jax_update(net):
+    """A step as a pure function: (params, mean, square, t, x, y) to (loss, params, mean, square)."""
     import jax
     import jax.numpy as jnp
 
-    rows, y = jnp.arange(net.batch), jnp.asarray(net.y)
+    rows = jnp.arange(net.batch)
     activation = {"tanh": jnp.tanh, "relu": jax.nn.relu, "gelu": lambda z: jax.nn.gelu(z, approximate=False)}
     adam = net.optimizer == "adam"
 
@@ -237,9 +238,23 @@ def jax_jit(net):
         steps = zip(params, mean, square, strict=True)
         return loss, [p - rate * m / (jnp.sqrt(v) + eps) for p, m, v in steps], mean, square
 
-    update = jax.jit(update, donate_argnums=(0, 1, 2))
-    params, x, t = [jnp.array(w) for w in net.weights], jnp.asarray(net.x), 0
-    mean, square = [jnp.zeros_like(p) for p in params], [jnp.zeros_like(p) for p in params if adam]
+    return update
+
+
+def jax_state(net):
+    """(params, mean, square), as a step begins with them."""
+    import jax.numpy as jnp
+
+    params = [jnp.array(w) for w in net.weights]
+    return params, [jnp.zeros_like(p) for p in params], [jnp.zeros_like(p) for p in params if net.optimizer == "adam"]
+
+
+def jax_jit(net):
+    import jax
+
+    update = jax.jit(jax_update(net), donate_argnums=(0, 1, 2))
+    x, y, t = jax.numpy.asarray(net.x), jax.numpy.asarray(net.y), 0
+    params, mean, square = jax_state(net)
 
     def step():
         nonlocal params, mean, square, t

@@ -146,12 +146,12 @@ Tensor from_array(py::array a, bool borrow, PyObject* from) {
     engine::Node* n = engine::node(t);
     n->buffer->release();
     n->buffer = engine::Buffer::borrow(data, bytes, let_go, a.release().ptr());
-    n->data = data;
+    n->memory = data;
     n->borrowed = true;
     return t;
   }
   Tensor t = empty(dtype, Shape(dims));
-  if (bytes) std::memcpy(t.get()->data, a.data(), bytes);
+  if (bytes) std::memcpy(t.data<void>(), a.data(), bytes);
   return t;
 }
 }  // namespace
@@ -250,11 +250,12 @@ bool flag(const char* op, const char* what, PyObject* o) {
 py::object to_numpy(const Tensor& t) {
   engine::settle(t);
   // The array keeps the memory, not the node: what happened to the tensor later does not show.
+  void* const data = t.data<void>();
   engine::Buffer* buffer = engine::node(t)->buffer;
   buffer->retain();
   py::capsule base(buffer, [](void* b) { static_cast<engine::Buffer*>(b)->release(); });
   std::vector<py::ssize_t> dims(t.shape().begin(), t.shape().end());
-  py::array a(py::reinterpret_borrow<py::dtype>(numpy_dtype(t.dtype())), dims, {}, t.get()->data, base);
+  py::array a(py::reinterpret_borrow<py::dtype>(numpy_dtype(t.dtype())), dims, {}, data, base);
   py::detail::array_proxy(a.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   return a;
 }

@@ -59,7 +59,7 @@ py::array kernel_map(const std::string& isa, const std::string& name, const std:
 
 // Rank 2, rows may be farther apart than they are long.
 py::array kernel_matmul(const std::string& isa, const py::array& a, const py::array& b, bool trans_a, bool trans_b,
-                        std::optional<py::array> out, bool accumulate, std::optional<py::array> bias) {
+                        std::optional<py::array> out, std::optional<py::array> bias) {
   return with_type(a, [&]<class T>(T) {
     const index_t m = a.shape(trans_a ? 1 : 0), k = a.shape(trans_a ? 0 : 1), n = b.shape(trans_b ? 0 : 1);
     py::array c = out ? *out : py::array(py::array_t<T>({m, n}));
@@ -75,7 +75,6 @@ py::array kernel_matmul(const std::string& isa, const py::array& a, const py::ar
                           row(c)};
     mm.trans_a = trans_a;
     mm.trans_b = trans_b;
-    mm.accumulate = accumulate;
     if (bias) mm.bias = static_cast<const T*>(bias->data());
     table_of<T>(isa).matmul(mm);
     return c;
@@ -176,8 +175,7 @@ void bind_kernels(py::module_& m) {
   m.def("isa", [] { return kernels::table<float>().isa; });
   m.def("kernel_map", kernel_map, py::arg("isa"), py::arg("name"), py::arg("arrays"), py::arg("out") = py::none());
   m.def("kernel_matmul", kernel_matmul, py::arg("isa"), py::arg("a"), py::arg("b"), py::arg("trans_a") = false,
-        py::arg("trans_b") = false, py::arg("out") = py::none(), py::arg("accumulate") = false,
-        py::arg("bias") = py::none());
+        py::arg("trans_b") = false, py::arg("out") = py::none(), py::arg("bias") = py::none());
   m.def("kernel_reduce", kernel_reduce, py::arg("isa"), py::arg("name"), py::arg("x"), py::arg("outer"), py::arg("n"),
         py::arg("inner"), py::arg("out") = py::none());
   m.def("kernel_rows", kernel_rows, py::arg("isa"), py::arg("name"), py::arg("arrays"), py::arg("out") = py::none());

@@ -57,7 +57,7 @@ class Primitive final : public Op {
                                  " for operands that gave " + name_of(out.dtype) + out.shape->str() +
                                  " when it was recorded");
     }
-    if (bytes) std::memcpy(out.data, y.get()->data, bytes);
+    if (bytes) std::memcpy(out.data, y.data<void>(), bytes);
   }
 
   void vjp(Pullback& p) const override {

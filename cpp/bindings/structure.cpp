@@ -134,8 +134,9 @@ bool matches(const Signature& s, PyObject* o, Bound& bound) {
   switch (s.kind) {
     case Signature::array: {
       if (is_tensor(o)) {
-        const auto* n = static_cast<const engine::Node*>(reinterpret_cast<PyTensor*>(o)->value);
+        auto* n = static_cast<engine::Node*>(reinterpret_cast<PyTensor*>(o)->value);
         if (n->dtype != s.dtype || !(n->shape == s.shape)) return false;
+        if (n->turned) engine::lay_out(n);
         bound.arguments.push_back({n, nullptr});
         return true;
       }

@@ -306,16 +306,16 @@ PyObject* get_shape(PyObject* self, void*) {
     for (int i = 0; i < s.ndim(); ++i) PyTuple_SET_ITEM(t, i, PyLong_FromLongLong(s[i]));
   return t;
 }
-PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(value_of(self)->shape.ndim()); }
-PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(value_of(self)->shape.size()); }
 PyObject* get_transpose(PyObject* self, void*) {
   return guarded([&] {
     const Tensor x = unwrap(self);
-    std::vector<index_t> axes = all_axes(x);
-    std::reverse(axes.begin(), axes.end());
-    return wrap(permute(x, axes));
+    if (x.ndim() == 2) return wrap(transpose(x));
+    const std::vector<index_t> axes = all_axes(x);
+    return wrap(permute(x, std::vector<index_t>(axes.rbegin(), axes.rend())));
   });
 }
+PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(value_of(self)->shape.ndim()); }
+PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(value_of(self)->shape.size()); }
 PyObject* get_dtype(PyObject* self, void*) {
   return guarded([&] { return numpy_dtype(value_of(self)->dtype).release().ptr(); });
 }
@@ -413,9 +413,9 @@ PyObject* method_detach(PyObject* self, PyObject*) {
 
 PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "The size of each axis.", nullptr},
+    {"T", get_transpose, nullptr, "The transpose: axes in reverse order. A matrix's is made when it is read.", nullptr},
     {"ndim", get_ndim, nullptr, "The number of axes.", nullptr},
     {"size", get_size, nullptr, "The number of elements.", nullptr},
-    {"T", get_transpose, nullptr, "The transpose: axes in reverse order.", nullptr},
     {"dtype", get_dtype, nullptr, "float32, float64, int64 or bool, as a NumPy dtype.", nullptr},
     {"requires_grad", get_requires_grad, set_requires_grad, "Whether operations on it are recorded.", nullptr},
     {"grad", get_grad, set_grad, "What backward has added up for this leaf, or None.", nullptr},

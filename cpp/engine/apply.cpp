@@ -17,6 +17,16 @@ engine::Readers readers_of(std::span<const Tensor> inputs) {
   return readers;
 }
 
+// Few ops read turned matrices as they lie.
+void lay_out(const Op& op, std::span<const Tensor> inputs) {
+  for (const Tensor& t : inputs)
+    if (t && t.get()->turned) {
+      engine::Node* n = engine::node(t);
+      const bool is_long = 2 * static_cast<index_t>(n->buffer->bytes) >= op.long_from;
+      engine::lay_out(n, is_long && engine::thread_state().may_unlock);
+    }
+}
+
 }  // namespace
 
 Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape shape, index_t word, AttrsRef attrs) {
@@ -26,16 +36,22 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   if (state.grad_enabled && op.differentiable)
     for (const Tensor& t : inputs) differentiate |= t && t.requires_grad();
   const bool on_tape = differentiate || (state.tape && state.tape->keep);
+  if (!op.takes_turned && !op.turns) lay_out(op, inputs);
 
   const bool in_place = op.in_place && !on_tape && engine::is_unique(inputs[0]);
+  // Borrowed memory may change before somebody reads the transpose.
+  const bool turns = op.turns && !inputs[0].get()->borrowed;
+  const bool shares = op.alias || turns;
   Tensor out =
       in_place ? inputs[0]
-               : engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, op.alias ? &inputs[0] : nullptr);
+               : engine::create(dtype, std::move(shape), on_tape ? inputs.size() : 0, shares ? &inputs[0] : nullptr);
   engine::Node* n = engine::node(out);
   n->basis = false;
   const std::uint32_t before = engine::epoch();
   bool stale = false;
-  if (!op.alias) {
+  if (turns) {
+    n->turned = !inputs[0].get()->turned && n->shape[0] > 1 && n->shape[1] > 1;
+  } else if (!op.alias) {
     constexpr std::size_t few = 8;
     Array on_stack[few];
     std::vector<Array> on_heap;
@@ -44,14 +60,14 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
     auto bytes = in_place ? 0 : static_cast<index_t>(n->buffer->bytes);
     for (std::size_t k = 0; k < inputs.size(); ++k) {
       const engine::Node* v = engine::node(inputs[k]);
-      in[k] = v ? Array{v->data, &v->shape, v->dtype} : Array{nullptr, nullptr, dtype};
+      in[k] = v ? Array{v->memory, &v->shape, v->dtype, v->turned} : Array{nullptr, nullptr, dtype};
       if (v && v->buffer && v != n) bytes += static_cast<index_t>(v->buffer->bytes);
     }
     const bool unlock = bytes >= op.long_from && state.may_unlock;
     {
       std::optional<engine::Unlocked> unlocked;
       if (unlock) unlocked.emplace(readers_of(inputs));
-      op.run(in, static_cast<int>(inputs.size()), {n->data, &n->shape, dtype}, {word, attrs.get()});
+      op.run(in, static_cast<int>(inputs.size()), {n->memory, &n->shape, dtype}, {word, attrs.get()});
     }
     // Another thread has changed what was read here: a sweep must not take the new values for the ones used.
     stale = unlock && std::any_of(inputs.begin(), inputs.end(), [before](const Tensor& t) {
@@ -82,7 +98,7 @@ void record_initial_value(const Tensor& leaf) {
   const engine::Tape* tape = engine::thread_state().tape;
   if (!tape || !tape->compiling || !leaf.get()->young || leaf.get()->epoch) return;
   const Tensor value = empty(leaf.dtype(), leaf.shape());
-  std::memcpy(value.get()->data, leaf.get()->data, static_cast<std::size_t>(leaf.size() * size_of(leaf.dtype())));
+  std::memcpy(value.data<void>(), leaf.data<void>(), static_cast<std::size_t>(leaf.size() * size_of(leaf.dtype())));
   const Tensor in[] = {leaf, value};
   record_effect(assign_op(), in, is_initial);
 }
@@ -104,7 +120,7 @@ void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
     }
   std::vector<Array> arrays;
   for (const Tensor& t : in)
-    arrays.push_back(t ? Array{t.get()->data, &t.shape(), t.dtype()} : Array{nullptr, nullptr, DType::f64});
+    arrays.push_back(t ? Array{t.data<void>(), &t.shape(), t.dtype()} : Array{nullptr, nullptr, DType::f64});
   const Shape none{0};
   op.run(arrays.data(), static_cast<int>(in.size()), {nullptr, &none, DType::f64}, {word, nullptr});
   const engine::ThreadState& state = engine::thread_state();

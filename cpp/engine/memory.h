@@ -62,6 +62,7 @@ struct Buffer {
 class Readers {
  public:
   Readers() = default;
+  explicit Readers(Buffer* b) { add(b); }
   Readers(Readers&& o) noexcept : buffers_(std::exchange(o.buffers_, {})) {}
   ~Readers() { clear(); }
   void add(Buffer* b) {

@@ -2,10 +2,12 @@
 
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "engine/turns.h"
+#include "kernels/table.h"
 
 namespace wengert {
 
@@ -150,7 +152,8 @@ void drop_data(Value* v) noexcept {
   }
   if (n->buffer) {
     std::exchange(n->buffer, nullptr)->release();
-    n->data = nullptr;
+    n->memory = nullptr;
+    n->turned = false;
   }
 }
 
@@ -179,11 +182,12 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
   if (alias) {
     n->buffer = node(*alias)->buffer;
     n->buffer->retain();
-    n->data = (*alias).get()->data;
-    n->borrowed = (*alias).get()->borrowed;
+    n->memory = alias->get()->memory;
+    n->borrowed = alias->get()->borrowed;
+    n->turned = alias->get()->turned;
   } else {
     n->buffer = memory_for(n->shape, bytes);
-    n->data = n->buffer->data();
+    n->memory = n->buffer->data();
   }
   return out;
 }
@@ -192,6 +196,26 @@ bool Tape::sets_grad(Node* leaf) {
   const bool first = grad_written.insert(leaf).second;
   if (first) grad_writes.push_back(handle(leaf));
   return first;
+}
+
+void lay_out(Value* v) { lay_out(static_cast<Node*>(v), false); }
+
+void lay_out(Node* n, bool may_unlock) {
+  Buffer* const lies = n->buffer;
+  Buffer* const dense = Buffer::create(lies->bytes);
+  {
+    std::optional<Unlocked> unlocked;
+    if (may_unlock) unlocked.emplace(Readers(lies));
+    dispatch(n->dtype, [&]<class T>(T) {
+      kernels::table<T>().transpose(static_cast<const T*>(n->memory), static_cast<T*>(dense->data()), 1,
+                                    n->shape.back(0), n->shape.back(1));
+    });
+  }
+  if (!n->turned) return dense->release();  // another thread was faster
+  n->turned = false;
+  n->buffer = dense;
+  n->memory = dense->data();
+  lies->release();
 }
 
 ThreadState& thread_state() { return state; }
@@ -255,17 +279,18 @@ std::uint32_t next_epoch() { return global_epoch.fetch_add(1, std::memory_order_
 
 void* writable_data(const Tensor& leaf) {
   Node* n = node(leaf);
+  if (n->turned) lay_out(n);
   if (!n->buffer->unique() || n->buffer->borrowed) {
     Buffer* copy = Buffer::create(n->buffer->bytes);
-    std::memcpy(copy->data(), n->data, n->buffer->bytes);
+    std::memcpy(copy->data(), n->memory, n->buffer->bytes);
     n->buffer->release();
     n->buffer = copy;
-    n->data = copy->data();
+    n->memory = copy->data();
     n->borrowed = false;
   }
   n->epoch = next_epoch();
   n->basis = false;
-  return n->data;
+  return n->memory;
 }
 
 void set_name(Node* n, std::string name) {

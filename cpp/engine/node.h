@@ -88,7 +88,10 @@ inline Tensor handle(Value* v) {
   return Tensor(v);
 }
 
-// A node with room for its inputs and, unless `alias` lends its memory, uninitialised data.
+// While the lock of the interpreter is given up, if it may be, another thread may do the same.
+void lay_out(Node* n, bool may_unlock);
+
+// A node with room for its inputs and, unless `alias` lends its memory as it lies, uninitialised data.
 Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alias = nullptr);
 
 struct ThreadState {

@@ -149,17 +149,17 @@ bool Program::changes_one_of(std::span<const Argument> arguments) const {
 
 void Program::bind_leaves() {
   for (const Tensor& leaf : written_) writable_data(leaf);
-  for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.get()->data;
+  for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.data<void>();
 }
 
 void Program::bind(std::span<const Argument> arguments, bool grads_in_place) {
   bind_leaves();
   for (auto [slot, k] : arguments_) {
     const Argument& a = arguments[static_cast<std::size_t>(k)];
-    slots_[static_cast<std::size_t>(slot)] = a.tensor ? a.tensor->data : const_cast<void*>(a.data);
+    slots_[static_cast<std::size_t>(slot)] = a.tensor ? a.tensor->memory : const_cast<void*>(a.data);
   }
   for (auto& [slot, leaf] : grad_reads_)
-    if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = node(leaf)->adjoint->data;
+    if (slot >= 0) slots_[static_cast<std::size_t>(slot)] = handle(node(leaf)->adjoint).data<void>();
   for (Output& o : outputs_) {
     o.current = {};
     for (Tensor& t : o.pool) {
@@ -178,7 +178,7 @@ void Program::bind(std::span<const Argument> arguments, bool grads_in_place) {
       else
         o.pool.back() = o.current;
     }
-    slots_[static_cast<std::size_t>(o.slot)] = o.current.get()->data;
+    slots_[static_cast<std::size_t>(o.slot)] = o.current.data<void>();
   }
 }
 
@@ -298,7 +298,7 @@ void follow_argument(const Tensor& leaf) {
       Node* n = node(stand_in);
       node(leaf)->buffer->retain();
       std::exchange(n->buffer, node(leaf)->buffer)->release();
-      n->data = leaf.get()->data;
+      n->memory = leaf.data<void>();
       tape->argument_changed = true;
     }
 }

@@ -121,10 +121,10 @@ Tensor handed_out(Tensor t) { return is_basis(t) ? copy(t) : t; }
 Tensor accumulate(Tensor old, const Tensor& more) {
   if (!thread_state().grad_enabled && is_unique(old) && old.shape() == more.shape() && old.dtype() == more.dtype()) {
     dispatch(old.dtype(), [&]<class T>(T) {
-      parallel_for(old.size(), 16384, [&](index_t begin, index_t end) {
-        const T* in[] = {old.data<T>() + begin, more.data<T>() + begin};
+      parallel_for(old.size(), 16384, [to = old.data<T>(), from = more.data<T>()](index_t begin, index_t end) {
+        const T* in[] = {to + begin, from + begin};
         const index_t steps[] = {1, 1};
-        kernels::table<T>().map[map_add](in, steps, old.data<T>() + begin, end - begin);
+        kernels::table<T>().map[map_add](in, steps, to + begin, end - begin);
       });
     });
     return old;

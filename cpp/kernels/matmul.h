@@ -4,10 +4,11 @@
 // over k continue the chain from memory, so neither blocking nor the shape of a tile shows in the result. Only for
 // n <= 4, too few columns to fill a register, is the sum split, by n alone: virtual lane l of `line` sums
 // k = l, l + line, ... in order, and the lanes are added by halving. Both rules hold for all transpose flags and ISAs.
-// `accumulate` adds the finished sum, C + sum, as a separate addition would; then comes bias, then activation.
+// A bias is added to the finished sum, as a separate addition would, then comes the activation.
 #pragma once
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/shuffle.h"
 #include "kernels/table.h"
@@ -24,11 +25,29 @@ constexpr int tile_rows = 6, tile_vectors = 4, dot_sums = 4;  // 32 of 16 bytes
 #else
 constexpr int tile_rows = 6, tile_vectors = 2, dot_sums = vector_bytes / 8;  // 16 of 32 or 16 bytes
 #endif
-// Cache facts: the most k in a block, in bytes; bytes of a block of A (its part of L2) and of B (of L3); bytes of B
-// from which packing pays, and of a row of A; a sum that is short, and bytes of a C that is large, beside each other.
-constexpr int stream_k = 4;  // rows of B read at once when a row or two of A stream over it
-constexpr index_t block_k_bytes = 4096, block_a = 384 << 10, block_b = 4 << 20, pack_b_from = 512 << 10,
-                  pack_a_from = 2048, short_k = 128, large_c = 2 << 20;
+// Cache facts: the most k in a block, in bytes; bytes of a block of B (its part of L3); bytes of B from which packing
+// pays; a sum that is short, and bytes of a C that is large, beside each other.
+constexpr int stream_k = 4;     // rows of B read at once when a row or two of A stream over it
+constexpr int turn_blocks = 2;  // registers of columns of a transposed B at once, against one row of A
+constexpr index_t block_k_bytes = 4096, block_b = 4 << 20, pack_b_from = 512 << 10, short_k = 128, large_c = 2 << 20;
+// Packing A pays from so many columns; packing B from so many rows. Rows whose lengths are multiples of a page lie in
+// few lines of L1.
+constexpr index_t pack_a_from_columns = 128, pack_b_from_rows = 128, page_bytes = 4096;
+// Rows of A are packed even if they lie well, from so many columns and bytes of a row on, unless L2 is large: then it
+// feeds the tiles as well from where they lie.
+constexpr index_t pack_rows_columns = 256, pack_rows_bytes = 2048, large_l2 = 2 << 20;
+
+// Bytes of L2, as far as the system tells.
+WENGERT_INLINE index_t l2_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const long known = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (known > 0) return known;
+#endif
+  return 1 << 20;
+}
+// Bytes of a block of A: its part of L2.
+WENGERT_INLINE index_t block_a() { return l2_bytes() / 8 * 3; }
+
 template <class T>
 constexpr index_t block_k = block_k_bytes / sizeof(T);
 template <class T>
@@ -104,10 +123,9 @@ WENGERT_INLINE V broadcast(T x) {
 // How a tile starts and ends.
 template <class T>
 struct Ends {
-  bool resume;      // continue the chain from C (a later block of k)
-  bool accumulate;  // C + sum
-  const T* bias;    // then + bias (of the tile's first column), if any
-  int last;         // lanes in use of the last vector
+  bool resume;    // continue the chain from C (a later block of k)
+  const T* bias;  // then + bias (of the tile's first column), if any
+  int last;       // lanes in use of the last vector
 };
 
 // C[MR, NV vectors] = A B over kc. A is by rows (element (i, k) at a[i sa + k]) or by columns (a[k sa + i]);
@@ -144,11 +162,6 @@ void tile(index_t kc, const T* a, index_t sa, const T* b, index_t sb, T* c, inde
     a += by_rows ? 1 : sa;
     b += sb;
   }
-  if (e.accumulate)
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) sum[i][j] = V::load(c + i * ldc + j * W, j == NV - 1 ? last : W) + sum[i][j];
   if (e.bias)
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
@@ -260,13 +273,11 @@ void activate(const MatMul<T>& p, T* c, index_t rows, index_t cols) {
   }
 }
 
-// What is left to do with finished sums of row i, columns [j, j + n): accumulate, bias, store.
+// What is left to do with finished sums of row i, columns [j, j + n): bias, store.
 template <class T>
 WENGERT_INLINE void finish(const MatMul<T>& p, index_t i, index_t j, Vec<T> sum, int n) {
-  T* c = p.c + i * p.ldc + j;
-  if (p.accumulate) sum = Vec<T>::load(c, n) + sum;
   if (p.bias) sum = sum + Vec<T>::load(p.bias + j, n);
-  sum.store(c, n);
+  sum.store(p.c + i * p.ldc + j, n);
 }
 
 // The definition of the sums, an element at a time: what is left when there is no memory to pack operands.
@@ -297,7 +308,7 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
   const Parts ks(p.k > 0 ? p.k : 1, block_k<T>);
   // Short sums into a large C are bound by writing it: a row of tiles after the other, as memory likes it.
   const bool writes = p.k <= short_k && p.k * p.n * size <= pack_b_from && p.m * p.n * size >= large_c;
-  const Parts ms(p.m, writes ? tile_rows : tile_rows * ceil_div(block_a, tile_rows * size * ks.most()));
+  const Parts ms(p.m, writes ? tile_rows : tile_rows * ceil_div(block_a(), tile_rows * size * ks.most()));
   const Parts ns(p.n, panel * ceil_div(block_b, panel * size * ks.most()));
   // Rows of a large B lie pages apart, which the hardware does not prefetch: do that a panel ahead.
   const bool far = !pack_b && p.m > tile_rows && p.k * p.n * size >= pack_b_from;
@@ -331,7 +342,7 @@ void blocked(const MatMul<T>& p, bool pack_a, bool pack_b) {
           }
           const index_t vectors = padded / W;  // 0: half of one
           const int last = static_cast<int>(vectors ? width - (vectors - 1) * W : width);
-          const Ends<T> ends{pc > 0, p.accumulate && end, p.bias && end ? p.bias + j : nullptr, last};
+          const Ends<T> ends{pc > 0, p.bias && end ? p.bias + j : nullptr, last};
           if (far && ic == 0 && j + width < j1)
             for (index_t k = 0; k < kc; ++k)
               for (index_t v = 0; v < panel; v += line<T>) __builtin_prefetch(b + k * sb + width + v);
@@ -398,74 +409,46 @@ void stream_rows(const MatMul<T>& p, index_t i) {
   }
 }
 
-// The blocks of a sum that waits in C between blocks of k cannot also be added to C: such products go through a buffer.
-template <class T>
-void accumulate_long(const MatMul<T>& p) {
-  constexpr index_t most = 128;
-  T buffer[16 * most];
-  for (index_t i = 0; i < p.m; i += 16)
-    for (index_t j = 0; j < p.n; j += most) {
-      MatMul<T> part = p;
-      part.m = smaller(16, p.m - i), part.n = smaller(most, p.n - j);
-      part.a += p.trans_a ? i : i * p.lda;
-      part.b += p.trans_b ? j * p.ldb : j;
-      part.c = buffer, part.ldc = most;
-      part.accumulate = false, part.bias = nullptr, part.activation = nullptr;
-      blocked(part, false, p.trans_b);
-      for (index_t r = 0; r < part.m; ++r)
-        for (index_t c = 0; c < part.n; c += Vec<T>::lanes) {
-          const int n = static_cast<int>(smaller(Vec<T>::lanes, part.n - c));
-          finish(p, i + r, j + c, Vec<T>::load(buffer + r * most + c, n), n);
-        }
-    }
-  if (p.activation) activate(p, p.c, p.m, p.n);
-}
-
-// A register's worth of columns of a transposed B against one row. B is turned in registers, a cache line of each of
-// its rows at a time: rows are often a page apart and would drive each other out of L1.
-template <class T>
+// Some registers' worth of columns of a transposed B, turned in registers, against one row: as many sums at once, for
+// each waits for its own last addition.
+template <int blocks, class T>
 void turn_columns(const MatMul<T>& p, index_t i, index_t j, const T* a, index_t ak) {
-  constexpr index_t W = Vec<T>::lanes, C = Turn<T>::C, P = line<T> / C;
+  constexpr index_t W = Vec<T>::lanes, C = Turn<T>::C;
   const T* b = p.b + j * p.ldb;
-  Vec<T> sum = broadcast<Vec<T>>(T(0));
+  Vec<T> sum[blocks];
+  for (int s = 0; s < blocks; ++s) sum[s] = broadcast<Vec<T>>(T(0));
   index_t k = 0;
-  for (; k + P * C <= p.k; k += P * C) {
-    Turn<T> turn[P];
-    const T* row = b + k;
-#pragma GCC unroll 16
-    for (index_t r = 0; r < W; ++r, row += p.ldb)
+  for (; k + 2 * C <= p.k; k += 2 * C)
 #pragma GCC unroll 4
-      for (index_t q = 0; q < P; ++q) turn[q].put(r, row + q * C);
+    for (int s = 0; s < blocks; ++s) {
+      Turn<T> turn[2];
+      turn_rows(b + s * W * p.ldb + k, p.ldb, turn);
+#pragma GCC unroll 2
+      for (index_t q = 0; q < 2; ++q) {
+        Vec<T> x[C];
+        turn[q].columns(x);
 #pragma GCC unroll 4
-    for (index_t q = 0; q < P; ++q) {
-      Vec<T> x[C];
-      turn[q].columns(x);
-#pragma GCC unroll 4
-      for (index_t c = 0; c < C; ++c) sum = fma(broadcast<Vec<T>>(a[(k + q * C + c) * ak]), x[c], sum);
+        for (index_t c = 0; c < C; ++c) sum[s] = fma(broadcast<Vec<T>>(a[(k + q * C + c) * ak]), x[c], sum[s]);
+      }
     }
-  }
-  for (; k < p.k; ++k) {
-    T x[W];
-    for (int q = 0; q < W; ++q) x[q] = b[q * p.ldb + k];
-    sum = fma(broadcast<Vec<T>>(a[k * ak]), Vec<T>::load(x), sum);
-  }
-  finish(p, i, j, sum, W);
+  for (; k < p.k; ++k)
+    for (int s = 0; s < blocks; ++s) {
+      T x[W];
+      for (int q = 0; q < W; ++q) x[q] = b[(s * W + q) * p.ldb + k];
+      sum[s] = fma(broadcast<Vec<T>>(a[k * ak]), Vec<T>::load(x), sum[s]);
+    }
+  for (int s = 0; s < blocks; ++s) finish(p, i, j + s * W, sum[s], W);
 }
 
-// One row against a transposed B.
+// One row against a transposed B. The last columns are those of a whole register, some of them for a second time.
 template <class T>
 void stream_columns(const MatMul<T>& p, index_t i) {
   constexpr index_t W = Vec<T>::lanes;
   const T* a = p.trans_a ? p.a + i : p.a + i * p.lda;
   const index_t ak = p.trans_a ? p.lda : 1;
   index_t j = 0;
-  for (; j + W <= p.n; j += W) turn_columns(p, i, j, a, ak);
-  if (j == p.n) return;
-  MatMul<T> rest = p;
-  rest.a = a, rest.b = p.b + j * p.ldb, rest.c = p.c + i * p.ldc + j, rest.n = p.n - j, rest.m = 1;
-  rest.bias = p.bias ? p.bias + j : nullptr;
-  rest.activation = nullptr;
-  rest.accumulate&& rest.k > block_k<T> ? accumulate_long(rest) : blocked(rest, false, true);
+  for (; j + turn_blocks * W <= p.n; j += turn_blocks * W) turn_columns<turn_blocks>(p, i, j, a, ak);
+  for (; j < p.n; j += W) turn_columns<1>(p, i, smaller(j, p.n - W), a, ak);
 }
 
 // Narrow products, A by rows, B by columns (column j at b + j ldb): virtual lanes over k. The sums of MR rows, still to
@@ -514,10 +497,8 @@ WENGERT_INLINE void finish_column(const MatMul<T>& p, index_t i, int j, Vec<T> s
   T s[Vec<T>::lanes];
   sum.store(s);
   for (int r = 0; r < n; ++r) {
-    T& c = p.c[(i + r) * p.ldc + j];
-    if (p.accumulate) s[r] = c + s[r];
     if (p.bias) s[r] = s[r] + p.bias[j];
-    c = s[r];
+    p.c[(i + r) * p.ldc + j] = s[r];
   }
 }
 
@@ -616,16 +597,20 @@ void matmul(const MatMul<T>& p) {
   if (p.m <= 2) {
     if (!p.trans_b) {
       p.m == 1 ? stream_rows<1>(p, 0) : stream_rows<2>(p, 0);
-    } else {
+    } else if (p.n >= Vec<T>::lanes) {
       for (index_t i = 0; i < p.m; ++i) stream_columns(p, i);
+    } else {
+      return blocked(p, false, true);
     }
     if (p.activation) activate(p, p.c, p.m, p.n);
     return;
   }
-  if (p.accumulate && p.k > block_k<T>) return accumulate_long(p);
-  const bool pack_a = p.n >= 128 && (p.trans_a ? p.lda * size >= 4096 && p.m > tile_rows
-                                               : p.lda * size % 4096 == 0 || (p.n >= 256 && p.k * size >= pack_a_from));
-  const bool pack_b = p.trans_b || (p.m >= 128 && p.k * p.n * size >= pack_b_from);
+  const index_t row_bytes = p.lda * size;
+  const bool lies_well = p.trans_a ? row_bytes < page_bytes || p.m <= tile_rows : row_bytes % page_bytes != 0;
+  const bool small_l2 = l2_bytes() < large_l2;
+  const bool long_rows = !p.trans_a && p.n >= pack_rows_columns && p.k * size >= pack_rows_bytes && small_l2;
+  const bool pack_a = p.n >= pack_a_from_columns && (!lies_well || long_rows);
+  const bool pack_b = p.trans_b || (p.m >= pack_b_from_rows && p.k * p.n * size >= pack_b_from);
   blocked(p, pack_a, pack_b);
 }
 

@@ -217,6 +217,31 @@ struct Turn {
 #endif
 };
 
+// 32 bytes of as many rows as there are lanes, `ld` apart, become two Turns.
+template <class T>
+WENGERT_INLINE void turn_rows(const T* x, index_t ld, Turn<T>* turn) {
+  constexpr index_t W = Turn<T>::W, C = Turn<T>::C;
+#if defined(__AVX512F__)
+  // By halves of a register, half as many insertions: on the processors that have these, they compete with the fma.
+  const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+  __m512d rows[2 * C];
+#pragma GCC unroll 8
+  for (index_t q = 0; q < 2 * C; ++q) {
+    const auto* first = reinterpret_cast<const double*>(x + q * ld);  // bits only
+    const auto* second = reinterpret_cast<const double*>(x + (q + W / 2) * ld);
+    rows[q] = _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(first)), _mm256_loadu_pd(second), 1);
+  }
+#pragma GCC unroll 4
+  for (index_t q = 0; q < C; ++q) {
+    turn[0].r[q] = _mm512_castpd_ps(_mm512_permutex2var_pd(rows[q], low, rows[q + C]));
+    turn[1].r[q] = _mm512_castpd_ps(_mm512_permutex2var_pd(rows[q], high, rows[q + C]));
+  }
+#else
+#pragma GCC unroll 16
+  for (index_t r = 0; r < W; ++r, x += ld) turn[0].put(r, x), turn[1].put(r, x + C);
+#endif
+}
+
 // Four elements, whatever the target's registers.
 template <class T>
 struct Quad {

@@ -27,7 +27,7 @@ namespace kernels {
 template <class T>
 using Map = void (*)(const T* const* in, const index_t* step, T* out, index_t n);
 
-// C[m,n] (+)= op(A)[m,k] op(B)[k,n]; lda, ldb, ldc are row lengths of the arrays as stored:
+// C[m,n] = op(A)[m,k] op(B)[k,n]; lda, ldb, ldc are row lengths of the arrays as stored:
 // A is stored (m,k), or (k,m) with trans_a; B is stored (k,n), or (n,k) with trans_b.
 // Then C += bias[n] (if any), then C = activation(C) (if any): a unary map, or one of C and `operand`, an array laid
 // out like C; `c_at` and `operand_at` say which inputs of the map they are. Every element is one sum over k in an order
@@ -38,7 +38,7 @@ struct MatMul {
   const T* b;
   T* c;
   index_t m, n, k, lda, ldb, ldc;
-  bool trans_a = false, trans_b = false, accumulate = false;
+  bool trans_a = false, trans_b = false;
   const T* bias = nullptr;
   Map<T> activation = nullptr;
   const T* operand = nullptr;

@@ -235,21 +235,26 @@ void run_tasks(index_t tasks, void (*f)(void*, index_t), void* context) {
   for (index_t t = 0; t < tasks; ++t) f(context, t);
 }
 
+// Machine facts of a product by several threads. Below some 50 us of one thread's work, in multiplications and
+// additions of float32 or, for few rows, bytes of B, a second thread costs more than it brings; a large one has two
+// cells a thread, so that none waits long for another. A cell has at least so many rows and columns, in whole tiles of
+// so many rows.
+constexpr double worth_threads = 6e6, bytes_worth_threads = 2e6, large_product = 1e8;
+constexpr index_t cell_rows = 28, cell_columns = 64, cell_unit = 14;
+
 template <class T>
 void matmul_parallel(const kernels::MatMul<T>& p) {
-  // Below this (some 50 us of one thread's work) a second thread costs more than it brings. A product with few rows
-  // is bound by reading B.
   const double flops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   const double bytes = static_cast<double>(p.k) * static_cast<double>(p.n) * sizeof(T);
-  const bool large = flops * sizeof(T) >= 4 * 6e6 || bytes >= 2e6;
+  const bool large = flops * sizeof(T) >= 4 * worth_threads || bytes >= bytes_worth_threads;
   const index_t threads = large ? get_num_threads() : 1;
   if (threads < 2) return kernels::table<T>().matmul(p);
 
   // A grid of rows x columns, each cell a product of its own that packs its part of A and of B: of the grids with
-  // enough cells, the one that packs least. A cell keeps at least 64 columns, as n decides on the order of a sum.
-  constexpr index_t columns = 64, rows = 28;
-  const index_t cells = flops * sizeof(T) >= 4 * 1e8 ? 2 * threads : threads;
-  const index_t most_rows = std::max<index_t>(1, p.m / rows), most_columns = std::max<index_t>(1, p.n / columns);
+  // enough cells, the one that packs least. Few columns would not do, as n decides on the order of a sum.
+  const index_t cells = flops * sizeof(T) >= 4 * large_product ? 2 * threads : threads;
+  const index_t most_rows = std::max<index_t>(1, p.m / cell_rows);
+  const index_t most_columns = std::max<index_t>(1, p.n / cell_columns);
   struct Grid {
     const kernels::MatMul<T>* p;
     index_t rows, columns;
@@ -269,10 +274,10 @@ void matmul_parallel(const kernels::MatMul<T>& p) {
           return i == parts ? n : n * i / parts / unit * unit;
         };
         const index_t r = task / g.columns, c = task % g.columns;
-        const index_t i = bound(g.p->m, g.rows, r, 14), j = bound(g.p->n, g.columns, c, columns);
+        const index_t i = bound(g.p->m, g.rows, r, cell_unit), j = bound(g.p->n, g.columns, c, cell_columns);
         kernels::MatMul<T> part = *g.p;
-        part.m = bound(g.p->m, g.rows, r + 1, 14) - i;
-        part.n = bound(g.p->n, g.columns, c + 1, columns) - j;
+        part.m = bound(g.p->m, g.rows, r + 1, cell_unit) - i;
+        part.n = bound(g.p->n, g.columns, c + 1, cell_columns) - j;
         part.a += part.trans_a ? i : i * part.lda;
         part.b += part.trans_b ? j * part.ldb : j;
         part.c += i * part.ldc + j;

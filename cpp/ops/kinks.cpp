@@ -8,8 +8,8 @@
 namespace wengert {
 
 std::optional<double> number_in(const Value& v) {
-  if (!(v.weak || v.number) || !v.data) return std::nullopt;
-  return dispatch(v.dtype, [&]<class T>(T) { return static_cast<double>(*static_cast<const T*>(v.data)); });
+  if (!(v.weak || v.number) || !v.memory) return std::nullopt;
+  return dispatch(v.dtype, [&]<class T>(T) { return static_cast<double>(*static_cast<const T*>(v.memory)); });
 }
 
 Tensor squared_of(const Tensor& y) {

@@ -15,7 +15,10 @@ namespace {
 enum : index_t { ta = 1, tb = 2 };
 
 struct MatMul final : Op {
-  MatMul() : Op("matmul", 3) { long_from = index_t{1} << 18; }
+  MatMul() : Op("matmul", 3) {
+    long_from = index_t{1} << 18;
+    takes_turned = true;
+  }
 
   void run(const Array* in, int, const Array& out, Params p) const override {
     const Shape &sa = *in[0].shape, &sb = *in[1].shape, &so = *out.shape;
@@ -34,11 +37,19 @@ struct MatMul final : Op {
       batches *= so.back(i);
     }
     dispatch(out.dtype, [&]<class T>(T) {
+      const bool a_turned = in[0].turned, b_turned = in[1].turned;
       const auto product = [&](index_t b, const index_t* at) {
-        kernels::MatMul<T> mm{
-            in[0].as<T>() + at[0], in[1].as<T>() + at[1], out.as<T>() + b * m * n, m, n, k, sa.back(0), sb.back(0), n};
-        mm.trans_a = p.word & ta;
-        mm.trans_b = p.word & tb;
+        kernels::MatMul<T> mm{in[0].as<T>() + at[0],
+                              in[1].as<T>() + at[1],
+                              out.as<T>() + b * m * n,
+                              m,
+                              n,
+                              k,
+                              sa.back(a_turned),
+                              sb.back(b_turned),
+                              n};
+        mm.trans_a = bool(p.word & ta) != a_turned;
+        mm.trans_b = bool(p.word & tb) != b_turned;
         matmul_parallel(mm);
       };
       // Each thread takes whole products; where there are too few of them, the threads share each.
@@ -150,6 +161,7 @@ const WholeMatMul whole_matmul_op;
 
 bool is_matmul(const Op& op) { return &op == &matmul_op; }
 std::pair<bool, bool> matmul_flags(index_t word) { return {word & ta, word & tb}; }
+index_t matmul_turning(index_t word, std::size_t k) { return word ^ (k == 0 ? ta : tb); }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   if (a.dtype() != b.dtype() || a.dtype() == DType::b8) {

@@ -124,7 +124,10 @@ const BroadcastTo broadcast_op;
 
 // Attrs: for each axis of the result, from the last, the operand's axis, also from the last.
 struct Permute final : Op {
-  Permute() : Op("permute") { sign = Sign::as_operand; }
+  explicit Permute(bool of_matrix) : Op("permute") {
+    turns = of_matrix;
+    sign = Sign::as_operand;
+  }
   void run(const Array* in, int, const Array& out, Params p) const override {
     dispatch_any(out.dtype, [&]<class T>(T) { run_as<T>(in[0], out, p.attrs->list); });
   }
@@ -188,7 +191,7 @@ struct Permute final : Op {
     return permute(t, from_front(p.params().attrs->list, t.ndim(), false));
   }
 };
-const Permute permute_op;
+const Permute permute_op(false), matrix_op(true);
 
 // Word: the axis, from the end.
 struct Concat final : Op {
@@ -384,11 +387,21 @@ Tensor permute(const Tensor& x, Axes axes) {
     same = same && from == i;
   }
   if (same) return x;
+  if (ndim == 2) return transpose(x);
   return apply(permute_op, {x}, x.dtype(), Shape(dims), 0, keep);
 }
 
 Tensor transpose(const Tensor& x) {
   if (x.ndim() < 2) throw std::invalid_argument("transpose: needs two axes, got shape " + x.shape().str());
+  if (x.ndim() == 2) {
+    static const AttrsRef swap = [] {
+      auto* attrs = new Attrs;
+      attrs->list = {1, 0};
+      return AttrsRef(attrs);
+    }();
+    const Op& op = is_float(x.dtype()) ? matrix_op : permute_op;
+    return apply(op, std::span(&x, 1), x.dtype(), {x.shape()[1], x.shape()[0]}, 0, swap);
+  }
   std::vector<index_t> axes = all_axes(x);
   std::swap(axes[axes.size() - 1], axes[axes.size() - 2]);
   return permute(x, axes);

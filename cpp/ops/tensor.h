@@ -112,7 +112,7 @@ struct Value {
   static constexpr std::uint64_t ref = 1, reader = (std::uint64_t{1} << 32) + 1;
   std::atomic<std::uint64_t> counts{reader};
   Shape shape;
-  void* data = nullptr;
+  void* memory = nullptr;   // the elements in order, but for a turned matrix: see Tensor::data
   std::uint32_t epoch = 0;  // of the last change in place (leaves), or of the recording (nodes); see engine/node.h
   DType dtype = DType::f64;
   bool requires_grad = false;
@@ -121,8 +121,10 @@ struct Value {
   bool borrowed : 1 = false;  // the memory is somebody else's (a NumPy array's)
   bool young : 1 = false;     // made while a program is recorded
   bool basis : 1 = false;     // the unit arrays of shape[1:], along the first axis: see `basis` in functions.h
+  bool turned : 1 = false;    // a matrix whose memory holds its transpose, until somebody but a product reads it
 };
 namespace engine {
+void lay_out(Value*);             // gives a turned matrix memory of its own, row by row
 void drop(Value*) noexcept;       // nothing refers to it
 void drop_data(Value*) noexcept;  // nothing reads its data
 // Gives up a reference: Value::ref or Value::reader.
@@ -168,7 +170,8 @@ class Tensor {
   bool requires_grad() const { return v_->requires_grad; }
   template <class T>
   T* data() const {
-    return static_cast<T*>(v_->data);
+    if (v_->turned) engine::lay_out(v_);
+    return static_cast<T*>(v_->memory);
   }
 
  private:
@@ -181,6 +184,7 @@ struct Array {
   void* data;
   const Shape* shape;
   DType dtype;
+  bool turned = false;  // the memory holds the transpose; only for ops that say so
   template <class T>
   T* as() const {
     return static_cast<T*>(data);
@@ -292,13 +296,15 @@ struct Op {
   unsigned reads = 0;     // operands (bit k) and result (reads_output) that the rules read
   bool alias = false;     // the result is operand 0's memory under another shape
   bool in_place = false;  // the result is of operand 0's dtype and shape, and `run` may be given its memory for it
+  bool turns = false;     // the result is operand 0, a matrix, transposed: that memory again, until somebody reads it
+  bool takes_turned = false;  // `run` reads turned matrices as they lie
   bool differentiable = true;
   bool elementwise = false;              // a MapOp (map.h)
   index_t long_from = index_t{2} << 20;  // bytes of operands and result from which a run takes some 50 us and more
   Sign sign = Sign::unknown;
-  bool calls_back = false;               // a run may enter the interpreter, where anything may happen
-  unsigned writes = 0;  // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
-  int period = 32;      // of the pattern of writes: an update takes any number of parameters, with the state of each
+  bool calls_back = false;  // a run may enter the interpreter, where anything may happen
+  unsigned writes = 0;      // operands (bit k) that it changes in place: leaves, such as parameters and optimizer state
+  int period = 32;  // of the pattern of writes: an update takes any number of parameters, with the state of each
 
   constexpr explicit Op(const char* n, unsigned r = 0) : name(n), reads(r) {}
   bool writes_to(std::size_t k) const { return writes >> (k % static_cast<std::size_t>(period)) & 1; }

@@ -214,7 +214,6 @@ def kernel_matmul(
     trans_a: bool = False,
     trans_b: bool = False,
     out: npt.NDArray[Any] | None = None,
-    accumulate: bool = False,
     bias: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[Any]: ...
 def kernel_reduce(

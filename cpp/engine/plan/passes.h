@@ -11,6 +11,8 @@ namespace wengert::engine::plan {
 index_t copy_written_aliases(Code&);
 // What is computed from constants alone has been computed already, while recording.
 index_t fold_constants(Code&);
+// Products read a matrix as it lies instead of its transpose, as long as no leaf was written in between.
+index_t fold_transposes(Code&);
 // Equal operations on equal operands give equal results, as long as no leaf was written in between.
 index_t merge_equal(Code&);
 // What nobody needs is not computed.

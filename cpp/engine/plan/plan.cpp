@@ -19,9 +19,13 @@ struct Pass {
 
 // In the order in which they run.
 constexpr Pass passes[] = {
-    {"copy_written_aliases", copy_written_aliases, nullptr}, {"fold_constants", fold_constants, &Counts::folded},
-    {"merge_equal", merge_equal, &Counts::merged},           {"drop_dead", drop_dead, &Counts::dead},
-    {"fold_epilogues", fold_epilogues, &Counts::epilogues},  {"give_outputs", give_outputs, nullptr},
+    {"copy_written_aliases", copy_written_aliases, nullptr},
+    {"fold_constants", fold_constants, &Counts::folded},
+    {"fold_transposes", fold_transposes, nullptr},
+    {"merge_equal", merge_equal, &Counts::merged},
+    {"drop_dead", drop_dead, &Counts::dead},
+    {"fold_epilogues", fold_epilogues, &Counts::epilogues},
+    {"give_outputs", give_outputs, nullptr},
 };
 
 }  // namespace

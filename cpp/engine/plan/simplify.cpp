@@ -4,6 +4,7 @@
 
 #include "engine/plan/passes.h"
 #include "engine/plan/table.h"
+#include "ops/matmul.h"
 
 namespace wengert::engine::plan {
 namespace {
@@ -65,12 +66,37 @@ index_t fold_constants(Code& code) {
     if (!std::all_of(in.begin(), in.end(),
                      [&](int v) { return v < 0 || code[code.base(v)].origin == Origin::constant; }))
       continue;
-    if (!code[c.out].node || !code[c.out].node->data) continue;
+    if (!code[c.out].node || !code[c.out].node->memory) continue;
     code[c.out].origin = Origin::constant;
     c.dead = true;
     ++folded;
   }
   code.erase_dead();
+  return folded;
+}
+
+index_t fold_transposes(Code& code) {
+  struct Source {
+    int v = -1;
+    std::uint32_t version = 0;
+  };
+  std::vector<Source> transposed(code.values.size());
+  std::vector<std::uint32_t> version(code.values.size(), 0);  // how often each leaf has been written
+  const auto version_of = [&](int v) { return version[static_cast<std::size_t>(code.base(v))]; };
+  index_t folded = 0;
+  for (Instr& c : code.instrs) {
+    const auto in = code.in(c);
+    for (std::size_t k = 0; is_matmul(*c.op) && k < 2; ++k)
+      while (true) {
+        const Source from = transposed[static_cast<std::size_t>(in[k])];
+        if (from.v < 0 || version_of(from.v) != from.version) break;
+        in[k] = from.v;
+        c.word = matmul_turning(c.word, k);
+        ++folded;
+      }
+    if (c.op->turns) transposed[static_cast<std::size_t>(c.out)] = {in[0], version_of(in[0])};
+    code.for_writes(c, [&](int v) { ++version[static_cast<std::size_t>(v)]; });
+  }
   return folded;
 }
 
