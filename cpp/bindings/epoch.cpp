@@ -65,6 +65,7 @@ Tensor epoch(const py::object& compiled, const std::vector<Tensor>& arrays, cons
     }
     engine::settle(arrays);
     for (std::size_t k = 0; k < arrays.size(); ++k) gather_rows(arrays[k], at + first, n, batch[k]);
+    results.clear();
     compute(state, {args.data(), static_cast<Py_ssize_t>(args.size()), nullptr}, bound, results);
     losses.data<double>()[b] = loss_of(results);
     {
