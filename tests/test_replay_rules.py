@@ -498,3 +498,18 @@ def test_threads_share_the_recordings_of_a_method() -> None:
     with lock:
         in_threads(8, lambda k: [counter.count(np.float64(1.0)) for _ in range(20)])
     assert counter.n.tolist() == [160.0] * 2
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_an_argument_that_the_function_changes_is_changed_as_by_the_plain_function(requires_grad):
+    def f(q, x):
+        before = q * 1.0
+        q.assign(q + x)
+        return before, q * 2.0
+
+    compiled = wg.compile(f)
+    p, q = (wg.tensor([1.0, 2.0], requires_grad=requires_grad) for _ in range(2))
+    for x in (1.0, 2.0, 3.0):
+        with wg.no_grad():
+            want, got = f(p, np.float64(x)), compiled(q, np.float64(x))
+        assert [a.tolist() for a in got] == [a.tolist() for a in want] and q.tolist() == p.tolist()

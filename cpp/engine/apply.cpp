@@ -105,7 +105,10 @@ void record_initial_value(const Tensor& leaf) {
 
 }  // namespace
 
-void apply_effect(const Op& op, std::span<const Tensor> in, index_t word) {
+void apply_effect(const Op& op, std::span<const Tensor> operands, index_t word) {
+  std::vector<Tensor> in(operands.begin(), operands.end());
+  for (std::size_t k = 0; k < in.size(); ++k)
+    if (op.writes_to(k) && in[k]) in[k] = engine::changeable(in[k]);
   const auto is_changed = [&](std::size_t k) { return op.writes_to(k) && in[k]; };
   for (std::size_t k = 0; k < in.size(); ++k)
     if (is_changed(k) && engine::node(in[k])->op)

@@ -290,6 +290,14 @@ Tensor argument_node(const Tensor& x) {
   return out;
 }
 
+Tensor changeable(const Tensor& t) {
+  const Tape* tape = thread_state().tape;
+  if (tape && tape->compiling && node(t)->op == &argument_op)
+    for (auto& [stand_in, argument] : tape->stand_ins)
+      if (stand_in.get() == t.get()) return argument;
+  return t;
+}
+
 void follow_argument(const Tensor& leaf) {
   Tape* tape = thread_state().tape;
   if (!tape || !tape->compiling) return;

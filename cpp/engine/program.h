@@ -113,6 +113,8 @@ class Program {
 
 // A stand-in for an argument: a constant with a place on the recording.
 Tensor argument_node(const Tensor& x);
+// What is changed when this tensor is: while recording, the argument behind a stand-in.
+Tensor changeable(const Tensor& t);
 // While recording: the stand-in of an argument that is this leaf shows what it has been changed to.
 void follow_argument(const Tensor& leaf);
 // Whether this tensor's value may differ at a replay: it must not decide anything while recording.
