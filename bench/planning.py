@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+import fair
+
 os.environ["WENGERT_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -68,6 +70,7 @@ def seconds(f, *args):
 
 
 def main():
+    print(*fair.conditions(), sep="\n")
     lengths = [int(float(a)) for a in sys.argv[1:]] or [1_000, 10_000, 100_000, 1_000_000]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((8, 8))

@@ -350,6 +350,7 @@ FUNCTIONS: dict[str, Callable[..., Jet]] = {
     "divide": lambda a, b: a / b,
     "pow": lambda a, b: exp(b * log(a)),
     "power_less": lambda a, b, c: exp((b - c) * log(a)),
+    "floor_divide": lambda a, b: (a + b) * 0 + mpmath.floor(a.value / b.value),
     "remainder": lambda a, b: a - mpmath.floor(a.value / b.value) * b,
     "abs": lambda x: x * sign(x.value),
     "sign": rounded(sign),

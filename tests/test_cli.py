@@ -600,8 +600,10 @@ def test_a_model_of_no_finite_numbers_is_refused(capsys, which, bad):
     assert not os.path.exists("predicted.csv")
 
 
-def test_a_prediction_that_is_not_finite_is_refused(capsys):
+def test_a_value_beyond_all_predictions_is_refused(capsys):
     assert run("train", line(), "--target", "y", "--epochs", 1, "--activation", "relu", "--out", "out") == 0
     write("far.csv", ["a", "b"], [[1, 2], [1e300, -1e300]])
     capsys.readouterr()
-    assert "far.csv, row 2: the inputs are too large" in refused(capsys, "predict", "out", "far.csv")
+    assert "far.csv, row 2 (line 3), column 'a': the value is too large: 1e+300" in refused(
+        capsys, "predict", "out", "far.csv"
+    )

@@ -116,6 +116,7 @@ INSIDE: dict[str, Callable[..., np.ndarray]] = {  # where the function is define
     "pow": lambda a, b: (a > 0) & ((abs(b) > 1e-9) | (b == 0)),
     "power_less": lambda a, b, c: a > 0,
     "xlogy": lambda a, b: b > 0,
+    "floor_divide": lambda a, b: (b != 0) & (abs(a / b) < 2.0**20) & (abs(a / b - np.round(a / b)) > 1e-3),
     "remainder": lambda a, b: (b != 0) & (abs(a / b) < 2.0**20) & (abs(a / b - np.round(a / b)) > 1e-3),
     "copysign": lambda a, b: (a != 0) & (b != 0),
     **dict.fromkeys(["maximum", "minimum"], lambda a, b: a != b),

@@ -560,6 +560,7 @@ PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
     }
   }
   Tensor y = apply(op, {in, static_cast<std::size_t>(op.arity)});
+  y.get()->weak = false;  // for NumPy, what is chosen from numbers is an array of float64
   return wrap(predicate ? cast(y, DType::b8) : std::move(y));
 }
 

@@ -46,6 +46,13 @@ std::string describe(const Node* n) {
   return std::string(n->op ? n->op->name : "a tensor") + (name.empty() ? "" : " '" + name + "'");
 }
 
+// A rule that mixes up element types would be wrong silently.
+void check_dtype(const Node* n, const Tensor& derivative, DType want) {
+  if (derivative.dtype() != want)
+    throw std::logic_error(std::string(n->op->name) + ": its rule gives " + name_of(derivative.dtype()) + " where " +
+                           name_of(want) + " is due");
+}
+
 // Operand k of n, for a rule that reads it.
 Tensor operand(const Node* n, int k) {
   Node* in = n->input(k);
@@ -269,7 +276,11 @@ class SweepRule final : public Pullback {
   Tensor g() const override { return s_.in_full(g_, n_->shape); }
   Shape batched(const Shape& s) const override { return s_.batched(s); }
 
-  void add(int k, Tensor c) override { s_.add(n_->input(k), std::move(c)); }
+  void add(int k, Tensor c) override {
+    Node* in = n_->input(k);
+    check_dtype(n_, c, in->dtype);
+    s_.add(in, std::move(c));
+  }
 
   Tensor take(int k) override {
     Tensor total = s_.take(n_->input(k));
@@ -278,6 +289,7 @@ class SweepRule final : public Pullback {
 
   void add_broadcast(int k, Tensor c) override {
     Node* in = n_->input(k);
+    check_dtype(n_, c, in->dtype);
     if (!(n_->shape == in->shape)) c = unbroadcast(std::move(c), n_->shape, in->shape);
     s_.add(in, std::move(c));
   }
@@ -430,7 +442,9 @@ void Push::run(Node* from, const Node* last) {
     if (active) {
       hold(n);  // its owner may drop it while the rule runs
       PushRule rule(*this, n);
-      n->adjoint = in_full(n->op->jvp(rule), n->shape).take();
+      Tensor t = n->op->jvp(rule);
+      check_dtype(n, t, n->dtype);
+      n->adjoint = in_full(std::move(t), n->shape).take();
     }
     if (n == last) return;
   }

@@ -377,10 +377,14 @@ Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
   bool plain = true;  // one float dtype everywhere
   for (const Tensor& t : operands) plain = plain && t.dtype() == operands[0].dtype() && !t.get()->weak;
   plain = plain && is_float(operands[0].dtype());
+  bool chosen_from_numbers = false;
   Tensor cast_operands[3];
   if (!plain) {
     const auto first = static_cast<std::size_t>(first_value(op));
-    const DType dtype = promote_to_float(operands.subspan(first));
+    const auto values = operands.subspan(first);
+    // As in a formula, where(x > 0, 1, 0) * x: of the dtype of what it meets.
+    chosen_from_numbers = first && std::all_of(values.begin(), values.end(), [](auto& t) { return t.get()->weak; });
+    const DType dtype = promote_to_float(values);
     bool fits = true;  // numbers beside float64
     for (const Tensor& t : operands) fits = fits && t.dtype() == dtype;
     if (!fits) {
@@ -395,7 +399,9 @@ Tensor apply(const Elementwise& op, std::span<const Tensor> operands) {
     shapes[k] = &operands[k].shape();
     same = same && *shapes[k] == *shapes[0];
   }
-  return apply(op, operands, operands[0].dtype(), same ? *shapes[0] : broadcast(op.name, {shapes, n}));
+  const Tensor y = apply(op, operands, operands[0].dtype(), same ? *shapes[0] : broadcast(op.name, {shapes, n}));
+  if (chosen_from_numbers) y.get()->weak = true;
+  return y;
 }
 
 }  // namespace wengert
