@@ -90,14 +90,14 @@ class Mlp {
 
   Tensor step() { return step(x_); }
 
-  // The same step, recorded once to be replayed: `program->run(&batch, results)`.
+  // The same step, recorded once to be replayed: `program->run({&batch, 1}, results)`.
   std::shared_ptr<engine::Program> compile() {
     engine::Recording recording;
     const Tensor in[] = {engine::argument_node(x_)};
     Tensor out[] = {step(in[0])};
     return recording.freeze(in, out);
   }
-  const void* batch() const { return x_.get()->data; }
+  engine::Argument batch() const { return {engine::node(x_), nullptr}; }
 
  private:
   Tensor loss(const Tensor& x) const {

@@ -51,9 +51,9 @@ BENCHMARK(mlp_step);
 void mlp_step_replayed(benchmark::State& state) {
   Mlp mlp({4, 64, 64, 2}, 32);
   const auto program = mlp.compile();
-  const void* batch = mlp.batch();
+  const engine::Argument batch = mlp.batch();
   std::vector<Tensor> results;
-  for (auto _ : state) program->run(&batch, results);
+  for (auto _ : state) program->run({&batch, 1}, results);
 }
 BENCHMARK(mlp_step_replayed);
 

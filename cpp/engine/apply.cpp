@@ -52,7 +52,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, DType dtype, Shape sh
   if (turns) {
     n->turned = !inputs[0].get()->turned && n->shape[0] > 1 && n->shape[1] > 1;
   } else if (!op.alias) {
-    constexpr std::size_t few = 8;
+    constexpr std::size_t few = 5;
     Array on_stack[few];
     std::vector<Array> on_heap;
     Array* in = on_stack;

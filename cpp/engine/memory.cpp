@@ -81,8 +81,7 @@ Owner::~Owner() {
   small_lists = nullptr;
 }
 
-SmallLists& my_lists() {
-  if (small_lists) return *small_lists;
+[[gnu::noinline]] SmallLists& take_lists() {
   {
     std::lock_guard guard(spare().lock);
     if (!spare().idle.empty()) {
@@ -99,6 +98,8 @@ SmallLists& my_lists() {
   owner.lists = small_lists;
   return *small_lists;
 }
+
+inline SmallLists& my_lists() { return small_lists ? *small_lists : take_lists(); }
 
 // A block off the front of a list.
 void* pop(FreeBlock*& list) { return std::exchange(list, list->next); }

@@ -81,27 +81,36 @@ void run_short_rows(kernels::Map<T> f, const Walk& w, const Array* in, index_t r
   });
 }
 
+// The commonest case, without index arithmetic: each operand is as large as the result, or one number.
+bool is_flat(const Array* in, int n, index_t size, index_t* step) {
+  for (int k = 0; k < n; ++k) {
+    const index_t own = in[k].data ? in[k].shape->size() : 1;
+    step[k] = own == size && in[k].data;
+    if (own != size && own != 1) return false;
+  }
+  return true;
+}
+
 template <class T>
 void run_map(kernels::Map<T> f, const Array* in, int n, const Array& out) {
   T* y = out.as<T>();
   const index_t size = out.shape->size();
   if (size == 0) return;
-  const Walk w = broadcast_strides<max_operands>(in, n, *out.shape);
   index_t step[max_operands];
-  int operands = 0;
-  for (int k = 0; k < n; ++k) operands += (step[k] = w.step[k][0]) != 0;
-  const index_t grain = parallel_grain(operands);
-  const index_t row = w.size[0];
-  if (w.ndim == 1) {
-    parallel_for(row, grain, [&](index_t begin, index_t end) {
+  const auto grain = [&] { return parallel_grain(static_cast<int>(std::count(step, step + n, 1))); };
+  if (is_flat(in, n, size, step)) {
+    parallel_for(size, grain(), [&](index_t begin, index_t end) {
       const T* at[max_operands];
       for (int k = 0; k < n; ++k) at[k] = in[k].as<T>() + begin * step[k];
       f(at, step, y + begin, end - begin);
     });
     return;
   }
+  const Walk w = broadcast_strides<max_operands>(in, n, *out.shape);
+  for (int k = 0; k < n; ++k) step[k] = w.step[k][0];
+  const index_t row = w.size[0];
   if (row < short_row && size / row > few_rows) return run_short_rows(f, w, in, size / row, y);
-  parallel_for(size / row, std::max<index_t>(1, grain / row), [&](index_t begin, index_t end) {
+  parallel_for(size / row, std::max<index_t>(1, grain() / row), [&](index_t begin, index_t end) {
     w.for_each(1, begin, end, [&](index_t i, const index_t* at) {
       const T* from[max_operands];
       for (int k = 0; k < n; ++k) from[k] = in[k].as<T>() + at[k];
