@@ -170,7 +170,7 @@ def test_stub_of_elementwise_functions_holds_the_op_table(typed_copy, tmp_path):
 MAY_INCLUDE = {
     "kernels": {"ops/elementwise.def", "ops/elementwise.h"},
     "ops": {"kernels/table.h", "kernels/threads.h"},
-    "engine": {"kernels/table.h", "kernels/threads.h", "ops/*"},
+    "engine": {"kernels/table.h", "kernels/threads.h", "kernels/pages.h", "ops/*"},
     "bindings": {"kernels/table.h", "kernels/threads.h", "kernels/select.h", "ops/*", "engine/*"},
 }
 
@@ -200,7 +200,7 @@ def test_only_bindings_know_python():
 
 def test_kernel_headers_use_no_standard_library():
     """An inline function of it, compiled with AVX-512 flags, could be the copy that the linker keeps for everyone."""
-    harmless = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h", "stdlib.h", "sys/mman.h"}  # no functions of C++
+    harmless = {"cstdint", "cstddef", "stddef.h", "immintrin.h", "arm_neon.h", "stdlib.h", "sys/mman.h"}  # no functions of C++
     wrong = []
     for path in (ROOT / "cpp/kernels/kernels.cpp", *(ROOT / "cpp/kernels").glob("*.h")):
         if path.stem not in ("select", "threads"):  # compiled once, with plain flags

@@ -1,7 +1,6 @@
 #include "engine/memory.h"
 
 #include <pthread.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -10,6 +9,8 @@
 #include <mutex>
 #include <new>
 #include <vector>
+
+#include "kernels/pages.h"
 
 namespace wengert::engine {
 namespace {
@@ -158,18 +159,9 @@ SizeClass size_class(std::size_t bytes) {
   return {log * 4 + static_cast<int>(steps) - 5, steps * quarter};
 }
 
-// Memory of which the first `used` bytes will be needed at once. Large blocks stand on large pages, where the system
-// has them: a product or an optimizer step walks many pages at a time, more than the processor keeps the addresses of.
+// Memory of which the first `used` bytes will be needed at once.
 void* new_block(std::size_t bytes, std::size_t used) {
-  constexpr std::size_t page = std::size_t{2} << 20;
-  const std::size_t on_large_pages = (used + page / 2) / page * page;
-  const std::size_t alignment = on_large_pages ? page : 64;
-  bytes = std::max(bytes, on_large_pages);
-  void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-#ifdef MADV_HUGEPAGE
-  if (p && on_large_pages) ::madvise(p, on_large_pages, MADV_HUGEPAGE);
-#endif
-  return p;
+  return take_pages(bytes, (used + large_page / 2) / large_page * large_page);
 }
 
 }  // namespace

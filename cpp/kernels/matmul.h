@@ -6,10 +6,9 @@
 // k = l, l + line, ... in order, and the lanes are added by halving. Both rules hold for all transpose flags and ISAs.
 // A bias is added to the finished sum, as a separate addition would, then comes the activation.
 #pragma once
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "kernels/pages.h"
 #include "kernels/shuffle.h"
 #include "kernels/table.h"
 #include "kernels/vec.h"
@@ -66,15 +65,12 @@ struct Workspace {
   // 64-byte aligned, or null if there is no memory.
   char* get(index_t wanted) {
     if (wanted > bytes) {
-      constexpr index_t little = 256 << 10, page = 2 << 20;
-      const index_t alignment = wanted > little ? page : 64;
-      const auto size = static_cast<size_t>((wanted + alignment - 1) / alignment * alignment);
+      constexpr size_t little = 256 << 10;
+      auto size = static_cast<size_t>(wanted);
       free(memory);
-      memory = static_cast<char*>(aligned_alloc(static_cast<size_t>(alignment), size));
+      memory =
+          static_cast<char*>(take_pages(size, size > little ? (size + large_page - 1) / large_page * large_page : 0));
       bytes = memory ? static_cast<index_t>(size) : 0;
-#ifdef MADV_HUGEPAGE
-      if (memory && wanted > little) madvise(memory, size, MADV_HUGEPAGE);
-#endif
     }
     return memory;
   }
