@@ -277,7 +277,7 @@ void record(Node* out, const Op& op, std::span<const Tensor> inputs) {
 std::uint32_t epoch() { return global_epoch.load(std::memory_order_relaxed); }
 std::uint32_t next_epoch() { return global_epoch.fetch_add(1, std::memory_order_relaxed) + 1; }
 
-void* writable_data(const Tensor& leaf) {
+void* writable_data(const Tensor& leaf, std::uint32_t now) {
   Node* n = node(leaf);
   if (n->turned) lay_out(n);
   if (!n->buffer->unique() || n->buffer->borrowed) {
@@ -288,7 +288,7 @@ void* writable_data(const Tensor& leaf) {
     n->memory = copy->data();
     n->borrowed = false;
   }
-  n->epoch = next_epoch();
+  n->epoch = now;
   n->basis = false;
   return n->memory;
 }

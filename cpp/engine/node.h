@@ -166,7 +166,7 @@ std::uint32_t next_epoch();
 std::uint32_t epoch();
 
 // Copies the data first if anybody else (a NumPy view, a reshaped or detached tensor) looks at them.
-void* writable_data(const Tensor& leaf);
+void* writable_data(const Tensor& leaf, std::uint32_t now = next_epoch());
 
 void set_name(Node* n, std::string name);
 std::string name_of(const Node* n);  // "" if none

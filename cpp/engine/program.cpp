@@ -148,7 +148,10 @@ bool Program::changes_one_of(std::span<const Argument> arguments) const {
 }
 
 void Program::bind_leaves() {
-  for (const Tensor& leaf : written_) writable_data(leaf);
+  if (!written_.empty()) {
+    const std::uint32_t now = next_epoch();
+    for (const Tensor& leaf : written_) writable_data(leaf, now);
+  }
   for (auto& [slot, t] : externals_) slots_[static_cast<std::size_t>(slot)] = t.data<void>();
 }
 

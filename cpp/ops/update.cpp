@@ -64,16 +64,28 @@ struct SgdStep final : Update {
 };
 const SgdStep sgd_op;
 
+// 1 - beta^t of both moments, which most parameters of an update share.
+std::pair<double, double> corrections(double beta1, double beta2, double t) {
+  thread_local double known[3] = {};
+  thread_local std::pair<double, double> c;
+  if (known[0] != beta1 || known[1] != beta2 || known[2] != t) {
+    c = {1 - std::pow(beta1, t), 1 - std::pow(beta2, t)};
+    known[0] = beta1, known[1] = beta2, known[2] = t;
+  }
+  return c;
+}
+
 struct AdamStep final : Update {
   AdamStep() : Update("adam", 0b101101, 6) {}
   void run(const Array* in, int n, const Array&, Params params) const override {
     for (int k = 0; k < n; k += period) *in[k + 5].as<double>() += 1;
     over_elements(in, n, [&](const Array* one, index_t i, index_t end) {
-      const double *state = one[4].as<double>(), t = *one[5].as<double>();
+      const double* state = one[4].as<double>();
+      const auto [first, second] = corrections(state[1], state[2], *one[5].as<double>());
       dispatch(one[0].dtype, [&]<class T>(T) {
         const auto at = [&](int k) { return one[k].as<T>() + i; };
         kernels::table<T>().adam({at(0), at(1), at(2), at(3), end - i, state[0], state[1], state[2], state[3], state[4],
-                                  1 - std::pow(state[1], t), 1 - std::pow(state[2], t), params.word != 0});
+                                  first, second, params.word != 0});
       });
     });
   }
