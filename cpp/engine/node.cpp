@@ -293,6 +293,15 @@ void* writable_data(const Tensor& leaf) {
   return n->memory;
 }
 
+std::unordered_map<const Value*, std::uint32_t> held_beside_uses(const Tape& recording,
+                                                                 std::span<const Tensor> results) {
+  std::unordered_map<const Value*, std::uint32_t> held;
+  for (const Tensor& t : results) ++held[t.get()];
+  for (const auto* list : {&recording.grad_writes, &recording.grad_absent})
+    for (const Tensor& leaf : *list) ++held[leaf.get()];
+  return held;
+}
+
 void set_name(Node* n, std::string name) {
   std::lock_guard guard(names().lock);
   n->has_name = !name.empty();

@@ -2,6 +2,7 @@
 // order; a node leaves the list when nothing refers to it any more. Leaves and constants are nodes without an op.
 #pragma once
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -167,6 +168,11 @@ std::uint32_t epoch();
 
 // Copies the data first if anybody else (a NumPy view, a reshaped or detached tensor) looks at them.
 void* writable_data(const Tensor& leaf);
+
+// How often a recording with these results refers to leaves beside their uses, of which each counts twice (as an
+// operand and in Tape::operands). A leaf that has no other references is the recording's own.
+std::unordered_map<const Value*, std::uint32_t> held_beside_uses(const Tape& recording,
+                                                                 std::span<const Tensor> results);
 
 void set_name(Node* n, std::string name);
 std::string name_of(const Node* n);  // "" if none
