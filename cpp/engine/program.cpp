@@ -74,8 +74,12 @@ Recording::~Recording() {
 }
 
 bool Recording::keeps_strangers(std::span<const Tensor> results) const {
+  const auto is_changed = [](const Value* v) { return v->young && v->epoch; };
+  if (std::none_of(tape_->operands.begin(), tape_->operands.end(),
+                   [&](const Tensor& t) { return is_changed(t.get()); }))
+    return false;  // nearly always
   const auto all = strangers(*tape_, results);
-  return std::any_of(all.begin(), all.end(), [](const Value* v) { return v->young && v->epoch; });
+  return std::any_of(all.begin(), all.end(), is_changed);
 }
 
 std::shared_ptr<Program> Recording::freeze(std::span<const Tensor> arguments, std::span<Tensor> results) {
