@@ -645,3 +645,41 @@ def test_an_alias_shows_the_values_of_when_it_was_made(
         x = np.arange(6.0).reshape(2, 3) + k
         for a, b in zip(plain(wg.tensor(x)), compiled(x), strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("backward_first", [True, False])
+@pytest.mark.parametrize("backward_inside", [True, False])
+def test_a_gradient_that_is_only_looked_at_is_the_one_of_now(
+    optimizer: Any, backward_first: bool, backward_inside: bool
+) -> None:
+    def training(compiled: bool) -> Any:
+        p = wg.tensor([1.0, 2.0], requires_grad=True)
+        opt = optimizer([p], lr=0.1)
+
+        def backward(x: Any) -> None:
+            opt.zero_grad()
+            (p * p * x).sum().backward()
+
+        def step(x: Any) -> Any:
+            if backward_inside and backward_first:
+                backward(x)
+            seen = None if p.grad is None else p.grad * 2.0
+            if seen is not None:
+                opt.step()
+            if backward_inside and not backward_first:
+                backward(x)
+            return [p * 1.0] if seen is None else [p * 1.0, seen]
+
+        run = wg.compile(step) if compiled else step
+        history = []
+        for k in range(5):
+            x = wg.tensor([1.0, k + 1.0])
+            if not backward_inside and (k or backward_first):
+                backward(x)
+            history += [t.detach().tolist() for t in run(x)]
+            if k == 3:
+                p.grad = None
+        return history
+
+    assert training(compiled=True) == training(compiled=False)

@@ -192,6 +192,14 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
   return out;
 }
 
+void Tape::meets_grad(Node* leaf) {
+  if (grad_written.contains(leaf)) return;
+  if (!leaf->adjoint)
+    grad_absent.push_back(handle(leaf));
+  else if (!static_cast<Node*>(leaf->adjoint)->op)
+    grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));
+}
+
 bool Tape::sets_grad(Node* leaf) {
   const bool first = grad_written.insert(leaf).second;
   if (first) grad_writes.push_back(handle(leaf));

@@ -36,7 +36,8 @@ struct Tape {
   std::recursive_mutex sweeping;                      // one sweep at a time, which uses the nodes' adjoints; they nest
   std::atomic<std::uint32_t> refs{1};
 
-  bool sets_grad(Node* leaf);  // notes it, and says whether for the first time
+  void meets_grad(Node* leaf);  // notes the .grad of before that is asked for, or that there is none
+  bool sets_grad(Node* leaf);   // notes it, and says whether for the first time
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
