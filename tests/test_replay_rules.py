@@ -513,3 +513,173 @@ def test_an_argument_that_the_function_changes_is_changed_as_by_the_plain_functi
         with wg.no_grad():
             want, got = f(p, np.float64(x)), compiled(q, np.float64(x))
         assert [a.tolist() for a in got] == [a.tolist() for a in want] and q.tolist() == p.tolist()
+
+
+OPTIMIZERS = [wg.optim.SGD, wg.optim.Adam, wg.optim.AdamW, wg.optim.RMSprop, wg.optim.Adagrad]
+
+
+def in_a_closure_cycle(x: Any) -> Any:
+    total = wg.zeros(3)
+
+    def add(n: int) -> None:
+        if n:
+            total.assign(total + x)
+            add(n - 1)
+
+    add(3)
+    return total
+
+
+def in_a_cycle_of_objects(x: Any) -> Any:
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.itself, holder.total = holder, wg.zeros(3)
+    holder.total.assign(holder.total + x)
+    return holder.total
+
+
+def in_a_traceback(x: Any) -> Any:
+    total = wg.zeros(3)
+    try:
+        total.assign(total + x)
+        raise ValueError
+    except ValueError as error:
+        kept = error  # whose traceback holds this frame, which holds it
+    assert kept
+    return total
+
+
+def trained(optimizer: Any) -> Any:
+    def inner(x: Any) -> Any:
+        p = wg.tensor(x * 0.5, requires_grad=True)
+        opt = optimizer([p], lr=0.1)
+        schedule = wg.optim.CosineLR(opt, total=5)
+        for _ in range(3):
+            opt.zero_grad()
+            ((p - x) ** 2).sum().backward()
+            opt.step()
+            schedule.step()
+        return p
+
+    return inner
+
+
+def layers(x: Any) -> Any:
+    norm = wg.nn.BatchNorm1d(3, dtype="float64")
+    norm(wg.stack([x, x * 2.0]))
+    return wg.nn.Dropout(0.5, seed=0)(norm(wg.stack([x, 1.0 - x]))), norm.running_mean
+
+
+@pytest.mark.parametrize("given", [lambda t: t, lambda t: t * 1.0, lambda t: t.detach(), lambda t: t.reshape(3, 1)])
+@pytest.mark.parametrize(
+    "f", [in_a_closure_cycle, in_a_cycle_of_objects, in_a_traceback, *map(trained, OPTIMIZERS), layers]
+)
+def test_what_a_call_makes_is_made_anew_by_each_replay(f: Any, given: Any) -> None:
+    def whole(x: Any) -> Any:
+        out = f(x)
+        return [given(t) for t in out[1:]] + [out[0]] if isinstance(out, tuple) else given(out)
+
+    compiled = wg.compile(whole)
+    for k in range(4):
+        x = np.arange(3.0) + k
+        plain, replayed = whole(wg.tensor(x)), compiled(x)
+        for a, b in zip(*([t] if isinstance(t, wg.Tensor) else t for t in (plain, replayed)), strict=True):
+            np.testing.assert_array_equal(a.detach().numpy(), b.numpy())
+    assert len(compiled.stats()) == 1
+
+
+@pytest.mark.parametrize("surrounding", ["plain", "tape", "compiled"])
+@pytest.mark.parametrize("made", [lambda x: x, lambda x: x * 2.0, lambda x: x.T, lambda x: x.astype("float32")])
+def test_a_tensor_that_shall_require_grad_is_a_leaf_everywhere(surrounding: str, made: Any) -> None:
+    def f(x: Any) -> Any:
+        p = wg.tensor(made(x), requires_grad=True)
+        (p**3).sum().backward()
+        return p.grad
+
+    def taped(x: Any) -> Any:
+        with wg.Tape():
+            return f(x)
+
+    run = {"plain": f, "tape": taped, "compiled": wg.compile(f)}[surrounding]
+    for k in range(3):
+        x = wg.tensor(np.arange(6.0).reshape(2, 3) + k)
+        np.testing.assert_array_equal(run(x).numpy(), 3 * made(x).numpy() ** 2)
+
+
+ALIASES = [
+    lambda t: t.detach(),
+    lambda t: t.reshape(-1),
+    lambda t: t.reshape(2, 1, 3),
+    lambda t: t.T,
+    lambda t: t[None],
+    lambda t: t[0],
+]
+
+
+@pytest.mark.parametrize("of_an_alias", [False, True])
+@pytest.mark.parametrize("writes", [(1, 0), (1, 1), (2, 1), (1, 2), (0, 2)])
+@pytest.mark.parametrize("alias", range(len(ALIASES)))
+@pytest.mark.parametrize("local", [True, False])
+def test_an_alias_shows_the_values_of_when_it_was_made(
+    local: bool, alias: int, writes: tuple[int, int], of_an_alias: bool
+) -> None:
+    def program(outer: Any) -> Any:
+        def f(x: Any) -> Any:
+            t = wg.ones((2, 3)) if local else outer
+            seen = ALIASES[alias](t)
+            for _ in range(writes[0]):
+                t.assign(t + x)
+            if of_an_alias:
+                seen = seen.reshape(-1)
+            read = seen * 2.0
+            for _ in range(writes[1]):
+                t.assign(t * x)
+            return read, t, seen
+
+        return f
+
+    plain, compiled = program(wg.ones((2, 3))), wg.compile(program(wg.ones((2, 3))))
+    for k in range(3):
+        x = np.arange(6.0).reshape(2, 3) + k
+        for a, b in zip(plain(wg.tensor(x)), compiled(x), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("backward_first", [True, False])
+@pytest.mark.parametrize("backward_inside", [True, False])
+def test_a_gradient_that_is_only_looked_at_is_the_one_of_now(
+    optimizer: Any, backward_first: bool, backward_inside: bool
+) -> None:
+    def training(compiled: bool) -> Any:
+        p = wg.tensor([1.0, 2.0], requires_grad=True)
+        opt = optimizer([p], lr=0.1)
+
+        def backward(x: Any) -> None:
+            opt.zero_grad()
+            (p * p * x).sum().backward()
+
+        def step(x: Any) -> Any:
+            if backward_inside and backward_first:
+                backward(x)
+            seen = None if p.grad is None else p.grad * 2.0
+            if seen is not None:
+                opt.step()
+            if backward_inside and not backward_first:
+                backward(x)
+            return [p * 1.0] if seen is None else [p * 1.0, seen]
+
+        run = wg.compile(step) if compiled else step
+        history = []
+        for k in range(5):
+            x = wg.tensor([1.0, k + 1.0])
+            if not backward_inside and (k or backward_first):
+                backward(x)
+            history += [t.detach().tolist() for t in run(x)]
+            if k == 3:
+                p.grad = None
+        return history
+
+    assert training(compiled=True) == training(compiled=False)

@@ -181,7 +181,9 @@ std::shared_ptr<const Entry> record(State& state, const CallArguments& args, std
   py::object out = call_function(state, {raw.data(), args.n_positional, args.names});
   entry.results = describe_results(out, results);
   refuse_stale(entry.results);
-  out = {};  // what only the recording knows may be recognised by its references
+  out = {};  // what only the recording knows is recognised by its references
+  if (recording.keeps_strangers(results)) PyGC_Collect();  // also if it was left in a cycle, as by an inner function
+  std::erase_if(entry.modes, [](const Mode& m) { return alive(m.module).is_none(); });  // made anew by each call
   entry.program = recording.freeze(stand_ins, results);
   if (entry.program) state.entries.insert(state.entries.begin(), recorded);
   return recorded;

@@ -163,7 +163,14 @@ void bind_functions(py::module_& m) {
     if (requires_grad && !is_float(t.dtype()))
       throw TypeError(std::string("only float tensors have gradients, this is ") + name_of(t.dtype()) +
                       "; pass dtype=\"float64\"");
-    if (is_tensor(data.ptr())) t = copy(t);  // like that of an array
+    const bool is_shared = is_tensor(data.ptr());
+    if (requires_grad && !t.requires_grad() && (is_shared || engine::node(t)->op)) {
+      Tensor leaf = empty(t.dtype(), t.shape());
+      assign(leaf, t);  // what a recording sees: its value is computed, but it is no result
+      t = std::move(leaf);
+    } else if (is_shared) {
+      t = copy(t);  // as an array is
+    }
     t.get()->requires_grad = requires_grad;
     return t;
   });

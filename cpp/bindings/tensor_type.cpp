@@ -341,6 +341,7 @@ PyObject* get_grad(PyObject* self, void*) {
   if (n->op) Py_RETURN_NONE;
   return guarded([&]() -> PyObject* {
     engine::settle(unwrap(self));
+    if (engine::Tape* tape = engine::thread_state().tape; tape && tape->compiling) tape->meets_grad(n);
     if (!n->adjoint) Py_RETURN_NONE;
     return wrap(engine::handle(n->adjoint));
   });

@@ -192,6 +192,14 @@ Tensor create(DType dtype, Shape shape, std::size_t n_inputs, const Tensor* alia
   return out;
 }
 
+void Tape::meets_grad(Node* leaf) {
+  if (grad_written.contains(leaf)) return;
+  if (!leaf->adjoint)
+    grad_absent.push_back(handle(leaf));
+  else if (!static_cast<Node*>(leaf->adjoint)->op)
+    grad_reads.emplace_back(handle(leaf), handle(leaf->adjoint));
+}
+
 bool Tape::sets_grad(Node* leaf) {
   const bool first = grad_written.insert(leaf).second;
   if (first) grad_writes.push_back(handle(leaf));
@@ -291,6 +299,15 @@ void* writable_data(const Tensor& leaf, std::uint32_t now) {
   n->epoch = now;
   n->basis = false;
   return n->memory;
+}
+
+std::unordered_map<const Value*, std::uint32_t> held_beside_uses(const Tape& recording,
+                                                                 std::span<const Tensor> results) {
+  std::unordered_map<const Value*, std::uint32_t> held;
+  for (const Tensor& t : results) ++held[t.get()];
+  for (const auto* list : {&recording.grad_writes, &recording.grad_absent})
+    for (const Tensor& leaf : *list) ++held[leaf.get()];
+  return held;
 }
 
 void set_name(Node* n, std::string name) {

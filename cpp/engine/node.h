@@ -2,6 +2,7 @@
 // order; a node leaves the list when nothing refers to it any more. Leaves and constants are nodes without an op.
 #pragma once
 #include <mutex>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -35,7 +36,8 @@ struct Tape {
   std::recursive_mutex sweeping;                      // one sweep at a time, which uses the nodes' adjoints; they nest
   std::atomic<std::uint32_t> refs{1};
 
-  bool sets_grad(Node* leaf);  // notes it, and says whether for the first time
+  void meets_grad(Node* leaf);  // notes the .grad of before that is asked for, or that there is none
+  bool sets_grad(Node* leaf);   // notes it, and says whether for the first time
   void retain() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -167,6 +169,11 @@ std::uint32_t epoch();
 
 // Copies the data first if anybody else (a NumPy view, a reshaped or detached tensor) looks at them.
 void* writable_data(const Tensor& leaf, std::uint32_t now = next_epoch());
+
+// How often a recording with these results refers to leaves beside their uses, of which each counts twice (as an
+// operand and in Tape::operands). A leaf that has no other references is the recording's own.
+std::unordered_map<const Value*, std::uint32_t> held_beside_uses(const Tape& recording,
+                                                                 std::span<const Tensor> results);
 
 void set_name(Node* n, std::string name);
 std::string name_of(const Node* n);  // "" if none

@@ -25,16 +25,25 @@ constexpr double long_work = 5e-5;  // seconds from which a replay lets other th
 
 Tensor cut_off(const Tensor& t) { return create(t.dtype(), t.shape(), 0, &t); }
 
-// Whether the leaves that the recording has met, and that somebody else holds, require gradients.
-std::vector<std::pair<Tensor, bool>> requires_grad_of(const Tape& recording) {
+// The leaves and constants that the recording has met and that somebody else holds.
+std::vector<Value*> strangers(const Tape& recording, std::span<const Tensor> results) {
   std::unordered_map<Value*, std::uint32_t> uses;
   for (const Tensor& t : recording.operands) ++uses[t.get()];
-  std::vector<std::pair<Tensor, bool>> all;
+  const auto beside = held_beside_uses(recording, results);
+  std::vector<Value*> all;
   for (auto [v, n] : uses) {
-    const auto held = static_cast<std::uint32_t>(v->counts.load(std::memory_order_relaxed));
-    const bool by_recording = held == 2 * n;  // in `operands` and as an operand
-    if (is_float(v->dtype) && !by_recording) all.emplace_back(handle(v), v->requires_grad);
+    const auto other = beside.find(v);
+    const std::uint32_t known = 2 * n + (other == beside.end() ? 0 : other->second);
+    if (static_cast<std::uint32_t>(v->counts.load(std::memory_order_relaxed)) != known) all.push_back(v);
   }
+  return all;
+}
+
+// Whether they require gradients.
+std::vector<std::pair<Tensor, bool>> requires_grad_of(const Tape& recording, std::span<const Tensor> results) {
+  std::vector<std::pair<Tensor, bool>> all;
+  for (Value* v : strangers(recording, results))
+    if (is_float(v->dtype)) all.emplace_back(handle(v), v->requires_grad);
   return all;
 }
 }  // namespace
@@ -64,10 +73,19 @@ Recording::~Recording() {
   tape_->release();
 }
 
+bool Recording::keeps_strangers(std::span<const Tensor> results) const {
+  const auto is_changed = [](const Value* v) { return v->young && v->epoch; };
+  if (std::none_of(tape_->operands.begin(), tape_->operands.end(),
+                   [&](const Tensor& t) { return is_changed(t.get()); }))
+    return false;  // nearly always
+  const auto all = strangers(*tape_, results);
+  return std::any_of(all.begin(), all.end(), is_changed);
+}
+
 std::shared_ptr<Program> Recording::freeze(std::span<const Tensor> arguments, std::span<Tensor> results) {
   std::shared_ptr<Program> program;
   if (!tape_->argument_changed) {
-    auto requires_grad = requires_grad_of(*tape_);
+    auto requires_grad = requires_grad_of(*tape_, results);
     program = std::make_shared<Program>(plan::plan(*tape_, arguments, results));
     program->prepare(std::move(requires_grad));
   }

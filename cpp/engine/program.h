@@ -28,6 +28,8 @@ class Recording {
   Recording();
   ~Recording();
   Recording(const Recording&) = delete;
+  // Whether somebody else refers to a leaf that was made meanwhile and changed: then it is not made anew by a replay.
+  bool keeps_strangers(std::span<const Tensor> results) const;
   // Cuts the results off. Null if it cannot be replayed, for an argument is a leaf that was changed in place.
   std::shared_ptr<Program> freeze(std::span<const Tensor> arguments, std::span<Tensor> results);
   // The planner's code after these passes alone (plan/plan.h).

@@ -32,7 +32,9 @@ class Reader {
     }
     Val v = described(n, Origin::computed);
     if (n->op->alias) {
-      v.base = code.base(code.operands[static_cast<std::size_t>(first)]);
+      const int of = code.operands[static_cast<std::size_t>(first)];
+      v.base = code.base(of);
+      if (of != v.base) v.made = code[of].made;  // it shows what that alias showed
       code.operands.resize(static_cast<std::size_t>(first));
       id = code.add_value(v);
       return;
@@ -65,10 +67,7 @@ class Reader {
   // What was made while recording and is held by nothing but the recording is constant. Unless it is written: then it
   // is a leaf that starts from the same value at each replay, and nobody sees its .grad.
   void tell_locals(std::span<const Tensor> results) {
-    std::unordered_map<const Value*, std::uint32_t> held;  // beside its uses, each with one in Tape::operands
-    for (const Tensor& t : results) ++held[t.get()];
-    for (const auto& list : {tape_.grad_writes, tape_.grad_absent})
-      for (const Tensor& leaf : list) ++held[leaf.get()];
+    const auto held = held_beside_uses(tape_, results);
     for (const auto& [v, uses] : uses_) {
       code[v].argument = -1;
       const auto others = held.find(code[v].node);

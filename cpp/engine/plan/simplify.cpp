@@ -7,33 +7,22 @@
 #include "ops/matmul.h"
 
 namespace wengert::engine::plan {
-namespace {
-
-// The last instruction that writes each leaf, plus one, or 0; empty if there are no writes at all.
-std::vector<std::uint32_t> last_writes(const Code& code) {
-  if (std::none_of(code.instrs.begin(), code.instrs.end(), [](const Instr& c) { return c.op->writes; })) return {};
-  std::vector<std::uint32_t> last(code.values.size(), 0);
-  for (std::size_t i = 0; i < code.instrs.size(); ++i)
-    code.for_writes(code.instrs[i],
-                    [&](int v) { last[static_cast<std::size_t>(v)] = static_cast<std::uint32_t>(i) + 1; });
-  return last;
-}
-
-}  // namespace
-
 index_t copy_written_aliases(Code& code) {
-  const std::vector<std::uint32_t> last_write = last_writes(code);
-  if (last_write.empty()) return 0;
+  if (std::none_of(code.instrs.begin(), code.instrs.end(), [](const Instr& c) { return c.op->writes; })) return 0;
+  std::vector<std::uint32_t> last_write(code.values.size(), 0);  // so far, of each leaf: the instruction plus one
   std::vector<int> copies;                           // aliases to copy, by number, which is by when they were made
   std::vector<int> copy_of(code.values.size(), -1);  // alias -> its copy
-  const auto look = [&](int v, std::size_t reader) {
+  const auto look = [&](int v) {
     if (v < 0 || v == code.base(v) || copy_of[static_cast<std::size_t>(v)] >= 0) return;
-    const std::uint32_t written = last_write[static_cast<std::size_t>(code.base(v))];
-    if (written > code[v].made && written <= reader) copies.push_back(v), copy_of[static_cast<std::size_t>(v)] = 0;
+    if (last_write[static_cast<std::size_t>(code.base(v))] > code[v].made)
+      copies.push_back(v), copy_of[static_cast<std::size_t>(v)] = 0;
   };
-  for (std::size_t i = 0; i < code.instrs.size(); ++i)
-    for (int v : code.in(code.instrs[i])) look(v, i);
-  for (const Wanted& w : code.wanted) look(w.value, code.instrs.size());
+  for (std::size_t i = 0; i < code.instrs.size(); ++i) {
+    for (int v : code.in(code.instrs[i])) look(v);
+    code.for_writes(code.instrs[i],
+                    [&](int v) { last_write[static_cast<std::size_t>(v)] = static_cast<std::uint32_t>(i) + 1; });
+  }
+  for (const Wanted& w : code.wanted) look(w.value);
   if (copies.empty()) return 0;
 
   std::sort(copies.begin(), copies.end());
