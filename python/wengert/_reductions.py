@@ -125,7 +125,7 @@ def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     Tensor(1)
     """
     x = asarray(x)
-    axis = None if axis is None else normalized(axis, x.ndim, "argmax")
+    axis = None if axis is None else normalized(axis, builtins.max(x.ndim, 1), "argmax")
     return _argmax(x, axis=axis, keepdims=_core.flag("argmax", "keepdims", keepdims))
 
 
@@ -137,7 +137,7 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     Tensor(0)
     """
     x = asarray(x)
-    axis = None if axis is None else normalized(axis, x.ndim, "argmin")
+    axis = None if axis is None else normalized(axis, builtins.max(x.ndim, 1), "argmin")
     return _argmin(x, axis=axis, keepdims=_core.flag("argmin", "keepdims", keepdims))
 
 
@@ -148,9 +148,7 @@ def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.any([0.0, 2.0])
     Tensor(True)
     """
-    x = asarray(x)
-    gone, keepdims = tuple(normalized_axes(axis, x.ndim, "any")), _core.flag("any", "keepdims", keepdims)
-    return _any(x, axis=gone, keepdims=keepdims)
+    return _any(x, axis=_tuple(axis, "any"), keepdims=_core.flag("any", "keepdims", keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -160,9 +158,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.all([0.0, 2.0])
     Tensor(False)
     """
-    x = asarray(x)
-    gone, keepdims = tuple(normalized_axes(axis, x.ndim, "all")), _core.flag("all", "keepdims", keepdims)
-    return _all(x, axis=gone, keepdims=keepdims)
+    return _all(x, axis=_tuple(axis, "all"), keepdims=_core.flag("all", "keepdims", keepdims))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -340,9 +336,13 @@ def count_nonzero(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Te
     >>> wg.count_nonzero([0.0, 2.0, 3.0])
     Tensor(2)
     """
-    x = asarray(x)
-    gone, keepdims = tuple(normalized_axes(axis, x.ndim, "count_nonzero")), _core.flag("count_nonzero", "keepdims", keepdims)
-    return _count_nonzero(x, axis=gone, keepdims=keepdims)
+    keepdims = _core.flag("count_nonzero", "keepdims", keepdims)
+    return _count_nonzero(x, axis=_tuple(axis, "count_nonzero"), keepdims=keepdims)
+
+
+def _tuple(axis: Axis, op: str) -> tuple[int, ...] | None:
+    """As NumPy takes it: not a list."""
+    return None if axis is None else tuple(_core.integers(op, "axis", axis))
 
 
 def _rows(x: Tensor, start: int, stop: int) -> Tensor:
