@@ -78,6 +78,26 @@ def test_files_that_are_something_else(tmp_path):
             wg.load(path)
 
 
+def test_names_that_could_not_be_read_back_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with raises(ValueError, "save: '__metadata__'"):
+        wg.save(path, {"__metadata__": np.ones(1)})
+    with raises(TypeError, "save: names of arrays must be text, got 1"):
+        wg.save(path, {1: np.ones(1)})
+    assert not path.exists()
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with raises(ValueError, "is no regular file"):
+        wg.load(tmp_path / "pipe")
+
+
+def test_a_path_may_be_bytes(tmp_path):
+    wg.save(os.fsencode(tmp_path / "a"), {"w": np.ones(1)})
+    assert wg.load(tmp_path / "a")["w"].tolist() == [1]
+
+
 def test_metadata_is_text(tmp_path):
     with raises(TypeError, "metadata must map text to text, got 'epoch': 3"):
         wg.save(tmp_path / "a", {}, {"epoch": 3})

@@ -26,6 +26,9 @@ WRONG = {
     "nan": float("nan"),
     "class": int,
     "empty": [],
+    "large": 10**30,
+    "a size": 2**62,
+    "least": -(2**63),
     "tensor": wg.tensor([0.5, 2.0], requires_grad=True),
     "array": np.array([[1.0, 2.0], [3.0, 4.0]]),
 }

@@ -130,9 +130,11 @@ double number(py::handle value) {
 
 // An array of one number, which does not pass through float64 if it is whole.
 Tensor filled(const Shape& shape, py::handle value, DType dtype) {
-  if (dtype != DType::i64 || PyFloat_Check(value.ptr())) return full(dtype, shape, number(value));
+  if (dtype != DType::i64 || !PyLong_Check(value.ptr()) || PyBool_Check(value.ptr()))
+    return full(dtype, shape, number(value));
+  const index_t whole = integers("full", "value", value.ptr()).at(0);
   Tensor t = empty(dtype, shape);
-  std::fill_n(t.data<index_t>(), t.size(), py::cast<index_t>(value));
+  std::fill_n(t.data<index_t>(), t.size(), whole);
   return t;
 }
 

@@ -27,9 +27,10 @@ Tensor Elementwise::squared(const Tensor&, const Origin& from) const {
   if (!times && op != "divide") return {};
   const Tensor& b = from.operands[1];
   const auto left = number_in(*a.get()), right = number_in(*b.get());
-  const Tensor s = right ? squared_of(a) : left && times ? squared_of(b) : Tensor();
-  if (!s) return s;
-  return times ? s * (right ? *right * *right : *left * *left) : s / (*right * *right);
+  const auto factor = right ? right : times ? left : std::nullopt;
+  const Tensor s = factor ? squared_of(right ? a : b) : Tensor();
+  if (!factor || !s) return {};
+  return times ? s * (*factor * *factor) : s / (*factor * *factor);
 }
 
 Tensor even_power(const Elementwise& op, std::span<const Tensor> operands) {

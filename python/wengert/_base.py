@@ -72,9 +72,9 @@ def is_whole(x: Tensor) -> bool:
     return x.dtype.kind != "f"
 
 
-def axes(axis: Axis) -> list[int] | None:
+def axes(axis: Axis, op: str) -> list[int] | None:
     """An axis argument as a list, or None for all."""
-    return None if axis is None else _core.integers("axis", "axes", axis)
+    return None if axis is None else _core.integers(op, "axis", axis)
 
 
 def normalized(axis: int, ndim: int, op: str) -> int:
@@ -93,3 +93,9 @@ def normalized_axes(axis: Axis, ndim: int, op: str, what: str = "axis") -> list[
     if len(set(named)) != len(named):
         raise ValueError(f"{op}: axes {axis} name one twice")
     return named
+
+
+def countable(op: str, n: float) -> None:
+    """NumPy's own counts wrap around, to nothing or to less than nothing."""
+    if n >= 2.0**60:
+        raise ValueError(f"{op}: {n:.3g} elements are too many")

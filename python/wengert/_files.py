@@ -47,7 +47,7 @@ def write_whole(path: Path, content: bytes) -> None:
         with open(path, "wb") as through:
             through.write(content)
         return
-    target = os.path.realpath(path)
+    target = os.path.realpath(os.fsdecode(path))
     folder, name = os.path.split(target)
     unfinished = os.path.join(folder, f"{name[:100]}.{secrets.token_hex(8)}")
     try:
@@ -70,7 +70,8 @@ def save(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | N
     """Writes named arrays (a ``state_dict``) and texts to a safetensors file, whole or not at all.
 
     A link is followed, a file that is there keeps its mode, and a device or a pipe is written to. Needs the safetensors
-    package (``wengert[train]``). TypeError for names and metadata that are not text.
+    package (``wengert[train]``). TypeError for names and metadata that are not text, ValueError for the name
+    that the format keeps to itself.
 
     >>> import tempfile, wengert as wg
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,6 +83,11 @@ def save(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | N
     for name, text in (metadata or {}).items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"save: metadata must map text to text, got {name!r}: {text!r}")
+    for name in tensors:
+        if not isinstance(name, str):
+            raise TypeError(f"save: names of arrays must be text, got {name!r}")
+        if name == "__metadata__":
+            raise ValueError("save: '__metadata__' is where the format keeps its texts; give the array another name")
     arrays = {name: np.array(asarray(t).detach().numpy()) for name, t in tensors.items()}
     marked = dict(metadata or {}) | (LAYOUT if isinstance(tensors, StateDict) else {})
     write_whole(path, safetensors.save(arrays, marked or None))
@@ -94,8 +100,8 @@ def load(path: Path, with_metadata: Literal[True]) -> tuple[dict[str, Tensor], d
 def load(path: Path, with_metadata: bool = False) -> Any:
     """The named tensors of a safetensors file; with ``with_metadata`` also its texts, as a pair.
 
-    FileNotFoundError if there is none, ValueError for a file that is truncated or of another format, or that holds
-    another type, such as bfloat16. See :func:`wengert.save`.
+    FileNotFoundError if there is none, ValueError for what is no regular file, is truncated or of another format, or
+    holds another type, such as bfloat16. See :func:`wengert.save`.
 
     >>> import tempfile, wengert as wg
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -105,6 +111,8 @@ def load(path: Path, with_metadata: bool = False) -> Any:
     """
     safetensors = require("safetensors", "train", "wg.load")
     if not os.path.isfile(path):
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise ValueError(f"load: {os.fspath(path)!r} is no regular file, and only those are read: copy it into one")
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
     try:
         with safetensors.safe_open(path, framework="np") as file:

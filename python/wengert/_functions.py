@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wengert import _core
-from wengert._base import ArrayLike, Tensor, asarray, is_whole
+from wengert._base import ArrayLike, Tensor, asarray, countable, is_whole
 from wengert._primitive import constant
 
 __all__ = [
@@ -296,7 +296,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     """
     start, stop = (0, start) if stop is None else (start, stop)
     if step:
-        _countable("arange", (stop - start) / step)
+        countable("arange", (stop - start) / step)
     return asarray(np.arange(start, stop, step, dtype=dtype))
 
 
@@ -309,7 +309,7 @@ def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
     >>> wg.linspace(0.0, 1.0, 3)
     Tensor([0. , 0.5, 1. ])
     """
-    _countable("linspace", num)
+    countable("linspace", num)
     (n,), endpoint = _core.integers("linspace", "num", num), _core.flag("linspace", "endpoint", endpoint)
     if not isinstance(start, Tensor) and not isinstance(stop, Tensor):
         return asarray(np.linspace(start, stop, n, endpoint, dtype=dtype))
@@ -322,9 +322,3 @@ def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
     if endpoint and n > 1:  # without rounding
         numbers = _core.where(positions == n - 1, high, numbers)
     return numbers if dtype is None else _core.cast(numbers, dtype)
-
-
-def _countable(op: str, n: float) -> None:
-    """NumPy's own counts wrap around, to nothing or to less than nothing."""
-    if n >= 2.0**60:
-        raise ValueError(f"{op}: {n:.3g} elements are too many")

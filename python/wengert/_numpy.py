@@ -189,7 +189,9 @@ def _reduction(ours: Function, start: float | None, combine: Function | None) ->
         if combine is None:
             _unsupported(f"np.{ours.__name__}: initial=")
         if start is None and x.size == 0:
-            return asarray(getattr(np, ours.__name__)(values(x), _reductions._tuple(axis), None, keepdims, initial))
+            return asarray(
+                getattr(np, ours.__name__)(values(x), _reductions._tuple(axis, ours.__name__), None, keepdims, initial)
+            )
         return combine(ours(x, axis, keepdims), initial)
 
     return reduction

@@ -103,6 +103,8 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: int | tuple[Any, Any] = 2) -> Te
         first, second = axes
     else:
         (n,) = _core.integers("tensordot", "axes", axes)
+        if not 0 <= n <= min(a.ndim, b.ndim):
+            raise ValueError(f"tensordot: {n} axes to sum over of shapes {a.shape} and {b.shape}")
         first, second = range(-n, 0), range(n)
     of_a = normalized_axes(first, a.ndim, "tensordot", "axes")
     of_b = normalized_axes(second, b.ndim, "tensordot", "axes")

@@ -5,15 +5,15 @@ Each takes tensors, NumPy arrays, nested lists and numbers. ``axis`` is an int, 
 
 from __future__ import annotations
 
+import builtins
 import math
-import operator
 import warnings
 from typing import Any
 
 import numpy as np
 
 from wengert import _core
-from wengert._base import ArrayLike, Axis, Tensor, asarray, axes, is_whole, normalized, normalized_axes, values
+from wengert._base import ArrayLike, Axis, Tensor, asarray, is_whole, normalized, normalized_axes, values
 from wengert._primitive import constant, primitive
 from wengert._shapes import along
 
@@ -124,7 +124,9 @@ def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> wg.argmax([1.0, 3.0, 2.0])
     Tensor(1)
     """
-    return _argmax(x, axis=_index(axis), keepdims=_core.flag("argmax", "keepdims", keepdims))
+    x = asarray(x)
+    axis = None if axis is None else normalized(axis, builtins.max(x.ndim, 1), "argmax")
+    return _argmax(x, axis=axis, keepdims=_core.flag("argmax", "keepdims", keepdims))
 
 
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -134,7 +136,9 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> wg.argmin([1.0, 3.0, 2.0])
     Tensor(0)
     """
-    return _argmin(x, axis=_index(axis), keepdims=_core.flag("argmin", "keepdims", keepdims))
+    x = asarray(x)
+    axis = None if axis is None else normalized(axis, builtins.max(x.ndim, 1), "argmin")
+    return _argmin(x, axis=axis, keepdims=_core.flag("argmin", "keepdims", keepdims))
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -144,7 +148,7 @@ def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.any([0.0, 2.0])
     Tensor(True)
     """
-    return _any(x, axis=_tuple(axis), keepdims=_core.flag("any", "keepdims", keepdims))
+    return _any(x, axis=_tuple(axis, "any"), keepdims=_core.flag("any", "keepdims", keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -154,7 +158,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> wg.all([0.0, 2.0])
     Tensor(False)
     """
-    return _all(x, axis=_tuple(axis), keepdims=_core.flag("all", "keepdims", keepdims))
+    return _all(x, axis=_tuple(axis, "all"), keepdims=_core.flag("all", "keepdims", keepdims))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -312,6 +316,7 @@ def diff(
     """
     y = asarray(x)
     axis = normalized(axis, y.ndim, "diff")
+    (n,) = _core.integers("diff", "n", n)
     if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     ends = [None if e is None else asarray(e) for e in (prepend, append)] if n else [None, None]
@@ -319,7 +324,7 @@ def diff(
     before, after = ([] if e is None else [_core.broadcast_to(e, row) if e.ndim == 0 else e] for e in ends)
     y = _core.concat([*before, y, *after], axis) if before or after else y
     change = _core.not_equal if y.dtype == bool else _core.subtract
-    for _ in range(n):
+    for _ in range(builtins.min(n, y.shape[axis])):  # after that nothing is left
         y = change(along(y, axis, slice(1, None)), along(y, axis, slice(None, -1)))
     return y
 
@@ -331,17 +336,13 @@ def count_nonzero(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Te
     >>> wg.count_nonzero([0.0, 2.0, 3.0])
     Tensor(2)
     """
-    return _count_nonzero(x, axis=_tuple(axis), keepdims=keepdims)
+    keepdims = _core.flag("count_nonzero", "keepdims", keepdims)
+    return _count_nonzero(x, axis=_tuple(axis, "count_nonzero"), keepdims=keepdims)
 
 
-def _index(axis: int | None) -> int | None:
-    return None if axis is None else operator.index(axis)
-
-
-def _tuple(axis: Axis) -> tuple[int, ...] | None:
+def _tuple(axis: Axis, op: str) -> tuple[int, ...] | None:
     """As NumPy takes it: not a list."""
-    found = axes(axis)
-    return None if found is None else tuple(found)
+    return None if axis is None else tuple(_core.integers(op, "axis", axis))
 
 
 def _rows(x: Tensor, start: int, stop: int) -> Tensor:

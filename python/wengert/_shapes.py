@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wengert import _core
-from wengert._base import ArrayLike, Axis, Tensor, asarray, normalized, normalized_axes
+from wengert._base import ArrayLike, Axis, Tensor, asarray, countable, normalized, normalized_axes
 from wengert._indexing import take
 
 __all__ = [
@@ -305,6 +305,7 @@ def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: int | None = None) 
     times = np.array(_core.integers("repeat", "repeats", repeats))
     if times.size not in (1, x.shape[axis]) or (times < 0).any():
         raise ValueError(f"repeat: repeats must be one number or {x.shape[axis]}, none negative, got {repeats}")
+    countable("repeat", builtins.sum(times.tolist()) * (x.shape[axis] if times.size == 1 else 1))
     return take(x, np.repeat(np.arange(x.shape[axis]), times), axis)
 
 

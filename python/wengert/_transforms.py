@@ -326,8 +326,9 @@ def taylor(f: Callable[..., Any], x: Any, order: int, direction: Any = None) -> 
     >>> wg.taylor(lambda x: (x - 2) ** 2 + 3, 1.0, 2)
     [Tensor(4.), Tensor(-2.), Tensor(1.)]
     """
-    if order < 0:
-        raise ValueError(f"taylor: order must not be negative, got {order}")
+    (order,) = _core.integers("taylor", "order", order)
+    if not 0 <= order <= 170:
+        raise ValueError(f"taylor: order must be between 0 and 170, whose factorials are float64, got {order}")
     r = _Recorded("taylor", f, (x,), (0,), False, {})
     v = [np.ones(t.shape) for t in r.inputs] if direction is None else _tree.leaves(direction)
     if len(v) != len(r.inputs):

@@ -369,6 +369,8 @@ class Schedule:
     parts: Sequence[Schedule] = ()  # schedules that now act through this one
 
     def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: optimizer must be an Optimizer, got a {type(optimizer).__name__}")
         self.optimizer, self.t, self._factor = optimizer, 0, factor
         others = [] if any(s.t for s in optimizer.schedules) else optimizer.schedules
         optimizer.follow([*(s for s in others if s not in self.parts), self])

@@ -25,24 +25,25 @@ def vector_norm(x: ArrayLike, axis: Axis = None, keepdims: bool = False, ord: fl
     """
     x = asarray(x)
     x = _core.cast(x, "float64") if x.dtype.kind != "f" else x
+    gone = axes(axis, "vector_norm")
     if ord == 2:
-        return _core.norm(x, axes(axis), keepdims)
+        return _core.norm(x, gone, keepdims)
     if ord == 0:
-        return _core.sum(_core.cast(x != 0, x.dtype), axes(axis), keepdims)
+        return _core.sum(_core.cast(x != 0, x.dtype), gone, keepdims)
     size: Tensor = _core.abs(x)
     if ord == 1:
-        return _core.sum(size, axes(axis), keepdims)
+        return _core.sum(size, gone, keepdims)
     if math.isinf(ord):
-        return (_core.max if ord > 0 else _core.min)(size, axes(axis), keepdims)
+        return (_core.max if ord > 0 else _core.min)(size, gone, keepdims)
     # In units of the element that decides, as powers leave the range; the unit cancels, so it is a constant.
     unit: Any = 1.0
     if x.size:
-        most = (_core.max if ord > 0 else _core.min)(size.detach(), axes(axis), True)
+        most = (_core.max if ord > 0 else _core.min)(size.detach(), gone, True)
         unit = _core.where(_core.logical_and(most > 0.0, most < np.inf), most, 1.0)
-    total = _core.sum(_core.pow(size / unit, float(ord)), axes(axis), True)
+    total = _core.sum(_core.pow(size / unit, float(ord)), gone, True)
     at_zero = total == 0.0
     y = _core.where(at_zero, 0.0, _core.pow(_core.where(at_zero, 1.0, total), 1.0 / ord)) * unit
-    return y if keepdims else _core.sum(y, axes(axis), False)
+    return y if keepdims else _core.sum(y, gone, False)
 
 
 def matrix_norm(x: ArrayLike, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
@@ -78,7 +79,7 @@ def norm(x: ArrayLike, ord: float | str | None = None, axis: Axis = None, keepdi
         if ord is not None:
             raise ValueError(f"norm: with ord, name the axis or the two axes of an array of shape {x.shape}")
         return vector_norm(x, None, keepdims)
-    pair = list(range(x.ndim)) if axis is None else axes(axis) or []
+    pair = list(range(x.ndim)) if axis is None else axes(axis, "norm") or []
     if len(pair) == 1:
         if isinstance(ord, str):
             raise ValueError(f"norm: ord {ord!r} is a norm of matrices, and one axis was named")

@@ -47,6 +47,9 @@ def fit(
     >>> losses[-1] < 0.01 < losses[0]
     True
     """
+    for what, given, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(given, kind):
+            raise TypeError(f"fit: {what} must be a wengert {kind.__name__}, got a {type(given).__name__}")
     x, y = asarray(x), asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise ValueError(f"fit: x of shape {x.shape} and y of shape {y.shape} need the same number of rows")
