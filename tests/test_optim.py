@@ -287,7 +287,7 @@ def test_a_schedule_made_after_loading_starts_from_the_initial_rate():
     schedule = optim.CosineLR(resumed, 4)
     schedule.load_state_dict({"t": 3})
     assert resumed.lr == opt.lr
-    old = {name: a for name, a in opt.state_dict().items() if name != "initial_lr"}  # as 0.1.0 wrote it
+    old = {name: a for name, a in opt.state_dict().items() if name != "initial_lr"}  # as the first version wrote it
     resumed.load_state_dict(old)
     assert resumed.initial_lr == opt.lr
 

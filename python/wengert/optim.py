@@ -135,7 +135,7 @@ class Optimizer:
         op = f"{type(self).__name__}.load_state_dict"
         own = self.state_dict()
         if "lr" in state:
-            state = {"initial_lr": state["lr"], **state}  # which 0.1.0 did not write
+            state = {"initial_lr": state["lr"], **state}  # which the first version did not write
         if own.keys() != state.keys():
             raise ValueError(f"{op}: the names differ: {', '.join(sorted(own.keys() ^ state.keys()))}")
         new = {name: np.array(asarray(state[name]).numpy()) for name in own}
