@@ -683,3 +683,22 @@ def test_a_gradient_that_is_only_looked_at_is_the_one_of_now(
         return history
 
     assert training(compiled=True) == training(compiled=False)
+
+
+def test_aliases_of_aliases_are_copied_in_the_order_of_what_they_show() -> None:
+    def program(t: Any) -> Any:
+        def f(x: Any) -> Any:
+            first = t.detach()
+            t.assign(t + x)
+            second = t.detach()
+            t.assign(t * 2.0)
+            later = first.reshape(3, 1)  # made last, and shows the first values
+            return second * 1.0, later * 1.0, t
+
+        return f
+
+    plain, compiled = program(wg.ones(3)), wg.compile(program(wg.ones(3)))
+    for k in range(3):
+        x = np.arange(3.0) + k
+        for a, b in zip(plain(wg.tensor(x)), compiled(x), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())

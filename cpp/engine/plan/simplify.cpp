@@ -10,8 +10,8 @@ namespace wengert::engine::plan {
 index_t copy_written_aliases(Code& code) {
   if (std::none_of(code.instrs.begin(), code.instrs.end(), [](const Instr& c) { return c.op->writes; })) return 0;
   std::vector<std::uint32_t> last_write(code.values.size(), 0);  // so far, of each leaf: the instruction plus one
-  std::vector<int> copies;                           // aliases to copy, by number, which is by when they were made
-  std::vector<int> copy_of(code.values.size(), -1);  // alias -> its copy
+  std::vector<int> copies;                                       // aliases to copy, by when they were made
+  std::vector<int> copy_of(code.values.size(), -1);              // alias -> its copy
   const auto look = [&](int v) {
     if (v < 0 || v == code.base(v) || copy_of[static_cast<std::size_t>(v)] >= 0) return;
     if (last_write[static_cast<std::size_t>(code.base(v))] > code[v].made)
@@ -25,7 +25,7 @@ index_t copy_written_aliases(Code& code) {
   for (const Wanted& w : code.wanted) look(w.value);
   if (copies.empty()) return 0;
 
-  std::sort(copies.begin(), copies.end());
+  std::sort(copies.begin(), copies.end(), [&](int u, int v) { return code[u].made < code[v].made; });
   std::vector<Instr> before;
   for (int v : copies) {
     before.push_back(code.copy_of(v));
