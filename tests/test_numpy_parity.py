@@ -659,3 +659,10 @@ def test_what_is_no_integer_is_refused_by_name():
     for f in (lambda: wg.zeros(-1), lambda: wg.full((2, -3), 1.0), lambda: wg.broadcast_to(1.0, (-2,))):
         with pytest.raises(ValueError, match="sizes must not be negative"):
             f()
+
+
+@pytest.mark.parametrize("name", ["exp", "sqrt", "reciprocal", "negative", "square", "log"])
+def test_whole_numbers_beyond_64_bits_count_as_floats(name):
+    with np.errstate(over="ignore"):
+        assert getattr(wg, name)(10**30).item() == getattr(np, name)(1e30)
+    assert (wg.ones(2) * 10**30).tolist() == [1e30, 1e30]

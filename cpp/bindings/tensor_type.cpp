@@ -541,13 +541,21 @@ PyObject* call_numpy(const char* name, const Tensor* in, PyObject* const* args, 
   return wrap(to_tensor(of_numpy(name, in, args, n).ptr()));
 }
 
+// A whole number of Python's that NumPy takes for one of 64 bits; beyond them it counts as a float.
+static bool is_int64(PyObject* o) {
+  if (!PyLong_CheckExact(o)) return false;
+  int overflow = 0;
+  PyLong_AsLongLongAndOverflow(o, &overflow);
+  return !overflow;
+}
+
 PyObject* call_elementwise(const Elementwise& op, PyObject* const* args) {
   Tensor in[3];
   bool any_float = false;
   const int first = first_value(op);
   for (int k = 0; k < op.arity; ++k) {
     operand(op, k, args[k], in[k], true);
-    any_float = any_float || (k >= first && is_float(in[k].dtype()) && !PyLong_CheckExact(args[k]));
+    any_float = any_float || (k >= first && is_float(in[k].dtype()) && !is_int64(args[k]));
   }
   const bool predicate = op.pullbacks.empty();
   if (!any_float) {
