@@ -93,7 +93,7 @@ def test_taylor_is_differentiable():
 
 
 def test_taylor_refuses():
-    with pytest.raises(ValueError, match="taylor: order must not be negative"):
+    with pytest.raises(ValueError, match="taylor: order must be between 0 and 170"):
         wg.taylor(wg.sin, 0.0, -1)
     with pytest.raises(ValueError, match="taylor: 2 directions for 1 arrays"):
         wg.taylor(wg.sin, 0.0, 1, [1.0, 1.0])
