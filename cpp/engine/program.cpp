@@ -110,10 +110,7 @@ Program::Program(plan::Plan plan)
       arena_(Buffer::create(static_cast<std::size_t>(plan.counts.arena_bytes) + 64)),
       counts_(plan.counts),
       work_(plan.work) {
-  for (plan::Result& r : plan.results) {
-    if (!r.leaf) ++n_results_;
-    outputs_.push_back({std::move(r), {}, {}});
-  }
+  for (plan::Result& r : plan.results) outputs_.push_back({std::move(r), {}, {}});
   auto* memory = static_cast<char*>(arena_->data());
   memory += -reinterpret_cast<std::intptr_t>(memory) & 63;
   for (std::size_t slot = 0; slot < slots_.size(); ++slot)

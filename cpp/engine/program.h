@@ -100,7 +100,6 @@ class Program {
   std::vector<Tensor> grad_absent_;                 // leaves that must have no .grad to begin with
   std::vector<Tensor> grad_clears_;
   std::vector<Output> outputs_;
-  std::size_t n_results_ = 0;
   std::vector<std::unique_ptr<Step>> steps_;
   Buffer* arena_ = nullptr;
   plan::Counts counts_;

@@ -1,6 +1,5 @@
 // The first pass: from the nodes of a recording to code.
 #include <unordered_map>
-#include <unordered_set>
 
 #include "engine/plan/code.h"
 #include "ops/functions.h"
@@ -120,9 +119,8 @@ Code read(const Tape& tape, std::span<const Tensor> arguments, std::span<const T
   for (const auto& [leaf, before] : tape.grad_reads) code.grad_reads.emplace_back(reader.value_of(node(before)), leaf);
   for (const Tensor& leaf : tape.grad_absent)
     if (!reader.is_local(leaf)) code.grad_absent.push_back(leaf);
-  std::unordered_set<const Value*> seen;
   for (const Tensor& leaf : tape.grad_writes) {
-    if (!seen.insert(leaf.get()).second || reader.is_local(leaf)) continue;
+    if (reader.is_local(leaf)) continue;
     if (Value* g = node(leaf)->adjoint)
       code.wanted.push_back({reader.value_of(static_cast<Node*>(g)), leaf});
     else
